@@ -1,0 +1,256 @@
+"""CLIP: an image tower and a text tower that meet in one space (Radford et al. 2021).
+
+Dims: B batch, T tokens, L image patches + 1, C channels (width), D embedding, H/W pixels.
+Module and parameter names follow OpenAI's release, so that its weights load.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MAX_SCALE = 100.0  # the temperature may not fall below 1/100 (paper §2.5)
+
+
+@dataclass
+class Config:
+    """Sizes of a CLIP; the defaults are those of our ``scratch`` model."""
+
+    embed: int = 192  # D, the shared space
+    image_size: int = 64  # pixels a side
+    vision: str = "vit"  # "vit" or "effnet" (EfficientNet-Lite0)
+    patch: int = 8  # pixels a side of one patch
+    stem: str = "conv"  # "conv": three strided convolutions, "patch": one (paper)
+    width: int = 256  # channels of the image tower
+    layers: int = 5
+    heads: int = 4
+    vocab: int = 4096
+    context: int = 24  # T
+    text_width: int = 128
+    text_layers: int = 4
+    text_heads: int = 4
+    quick_gelu: bool = False  # True for OpenAI's weights, False for LAION's
+    causal: bool = True  # a token sees only what is before it
+    pool: str = "end"  # text feature: at the <end> token, or "mean" of all tokens
+    mean: tuple = (0.5, 0.5, 0.5)  # pixel normalisation, per channel
+    std: tuple = (0.5, 0.5, 0.5)
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the cheap GELU that OpenAI trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (B, T, C) -> (B, T, C), names as nn.MultiheadAttention."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
+        B, T, C = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = (  # each (B, heads, T, C / heads)
+            part.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+            for part in qkv.chunk(3, dim=-1)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return self.out_proj(out.transpose(1, 2).reshape(B, T, C))
+
+
+class Block(nn.Module):
+    """One residual attention block: x + attention(norm x), then x + mlp(norm x)."""
+
+    def __init__(self, width: int, heads: int, layers: int, quick_gelu: bool):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", QuickGELU() if quick_gelu else nn.GELU())
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+        deep = width**-0.5 * (2 * layers) ** -0.5
+        nn.init.normal_(self.attn.out_proj.weight, std=deep)
+        nn.init.zeros_(self.attn.out_proj.bias)
+        nn.init.normal_(self.mlp.c_fc.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(self.mlp.c_proj.weight, std=deep)
+
+    def forward(self, x: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal, mask)
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks, (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, width: int, layers: int, heads: int, quick_gelu: bool):
+        super().__init__()
+        blocks = [Block(width, heads, layers, quick_gelu) for _ in range(layers)]
+        self.resblocks = nn.ModuleList(blocks)
+
+    def forward(
+        self, x: Tensor, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, causal, mask)
+        return x
+
+
+class VisionTransformer(nn.Module):
+    """Cut the picture into patches, read them as a sequence, answer at the class token.
+
+    (B, 3, H, W) normalised -> (B, D).
+    """
+
+    def __init__(self, c: Config):
+        super().__init__()
+        if c.stem == "conv":  # early convolutions see better (Xiao et al. 2021)
+            half, w = c.width // 4, c.width // 2
+            self.conv1 = nn.Sequential(
+                nn.Conv2d(3, half, 3, 2, 1),
+                nn.GELU(),
+                nn.Conv2d(half, w, 3, 2, 1),
+                nn.GELU(),
+                nn.Conv2d(w, c.width, 3, 2, 1),
+            )
+        else:
+            self.conv1 = nn.Conv2d(3, c.width, c.patch, c.patch, bias=False)
+        scale = c.width**-0.5
+        places = (c.image_size // c.patch) ** 2 + 1
+        self.class_embedding = nn.Parameter(scale * torch.randn(c.width))
+        self.positional_embedding = nn.Parameter(scale * torch.randn(places, c.width))
+        self.ln_pre = nn.LayerNorm(c.width)
+        self.transformer = Transformer(c.width, c.layers, c.heads, c.quick_gelu)
+        self.ln_post = nn.LayerNorm(c.width)
+        self.proj = nn.Parameter(scale * torch.randn(c.width, c.embed))
+
+    def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
+        x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, L - 1, C)
+        x = x + self.positional_embedding[1:]
+        if keep < 1:  # patch dropout (FLIP): train on a random part of the patches
+            count = int(x.shape[1] * keep)
+            order = torch.rand(x.shape[:2], device=x.device).argsort(1)[:, :count]
+            x = x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
+        first = self.class_embedding + self.positional_embedding[0]
+        x = torch.cat([first.expand(len(x), 1, -1).to(x.dtype), x], dim=1)
+        x = self.transformer(self.ln_pre(x))
+        return self.ln_post(x[:, 0]) @ self.proj
+
+
+class EfficientNetTower(nn.Module):
+    """EfficientNet-Lite0 with two ways into the space, added: (B, 3, H, W) -> (B, D).
+
+    ``proj`` maps the 1,280 features; ``classes`` adds, for each of the 1,000 ImageNet
+    classes, its word vector weighted by the class probability (ConSE, Norouzi 2014).
+    """
+
+    def __init__(self, c: Config):
+        super().__init__()
+        import timm
+
+        self.trunk = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+        self.proj = nn.Linear(1280, c.embed)
+        self.classes = nn.Linear(1000, c.embed, bias=False)
+        self.sharpness = nn.Parameter(torch.tensor(1.0))  # of the class probabilities
+
+    def features(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return self.trunk.forward_head(self.trunk.forward_features(x), pre_logits=True)
+
+    def join(self, features: Tensor, logits: Tensor) -> Tensor:
+        chance = (self.sharpness * logits.float()).softmax(-1)
+        return self.proj(features.float()) + self.classes(chance)
+
+    def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
+        f = self.features(x)
+        return self.join(f, self.trunk.classifier(f))
+
+
+class CLIP(nn.Module):
+    """The two towers and the temperature.
+
+    ``encode_image``: (B, 3, H, W) float in [0, 1]; ``encode_text``: (B, T) token ids;
+    both give (B, D) float on the unit sphere.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        c = self.config = config
+        tower = EfficientNetTower if c.vision == "effnet" else VisionTransformer
+        self.visual = tower(c)
+        self.transformer = Transformer(
+            c.text_width, c.text_layers, c.text_heads, c.quick_gelu
+        )
+        self.token_embedding = nn.Embedding(c.vocab, c.text_width)
+        self.positional_embedding = nn.Parameter(
+            0.01 * torch.randn(c.context, c.text_width)
+        )
+        self.ln_final = nn.LayerNorm(c.text_width)
+        self.text_projection = nn.Parameter(
+            c.text_width**-0.5 * torch.randn(c.text_width, c.embed)
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        self.register_buffer("pixel_mean", torch.tensor(c.mean).view(3, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(c.std).view(3, 1, 1), False)
+
+    def encode_image(self, images: Tensor, keep: float = 1.0) -> Tensor:
+        x = self.visual((images - self.pixel_mean) / self.pixel_std, keep=keep)
+        return F.normalize(x.float(), dim=-1)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        # Under a causal mask nothing after the last <end> token can matter: cut it off.
+        end = tokens.argmax(dim=-1)  # <end> has the largest id
+        tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens[:, :1]
+        T = tokens.shape[1]
+        x = self.token_embedding(tokens) + self.positional_embedding[:T]
+        mask = None
+        if not self.config.causal:  # hide the padding instead
+            here = torch.arange(T, device=tokens.device) <= end[:, None]  # (B, T)
+            mask = here[:, None, None, :]
+        x = self.ln_final(self.transformer(x, self.config.causal, mask))
+        if self.config.pool == "mean":
+            x = (x * here[..., None]).sum(1) / here.sum(1, keepdim=True)
+        else:
+            x = x[torch.arange(len(x), device=x.device), end]
+        return F.normalize((x @ self.text_projection).float(), dim=-1)
+
+    def scale(self) -> Tensor:
+        """The factor on the cosines, exp(logit_scale), at most 100."""
+        return self.logit_scale.exp().clamp(max=MAX_SCALE)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Similarity logits, (B images, B texts)."""
+        return self.scale() * self.encode_image(images) @ self.encode_text(tokens).T
+
+
+def contrastive_loss(logits: Tensor, positive: Tensor | None = None) -> Tensor:
+    """Symmetric cross-entropy on (B, B) logits (paper Figure 3).
+
+    ``positive``: (B, B) bool, True where picture and caption belong together; without
+    it, the diagonal. With several positives in a row the target is shared evenly.
+    """
+    if positive is None:
+        positive = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    target = positive.to(logits.dtype)
+    rows = target / target.sum(1, keepdim=True)
+    columns = target / target.sum(0, keepdim=True)
+    image = -(rows * logits.log_softmax(1)).sum(1).mean()
+    text = -(columns * logits.log_softmax(0)).sum(0).mean()
+    return (image + text) / 2
+
+
+def siglip_loss(logits: Tensor, bias: Tensor, positive: Tensor | None = None) -> Tensor:
+    """The pairwise sigmoid loss (Zhai et al. 2023, Algorithm 1) on (B, B) logits."""
+    if positive is None:
+        positive = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    sign = positive.to(logits.dtype) * 2 - 1
+    return -F.logsigmoid(sign * (logits + bias)).sum() / len(logits)

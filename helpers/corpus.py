@@ -1,0 +1,240 @@
+"""The picture-and-caption corpus: WebDataset shards in, tensors and captions out.
+
+Dims: B batch, H/W pixels (128). Pictures are stored RGBA so that training can put them
+on random backgrounds; for display they stand on white.
+"""
+
+import io
+import json
+import random
+import tarfile
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset
+from torchvision.io import ImageReadMode, decode_image
+from tqdm.auto import tqdm
+
+from . import paths
+
+SPLITS = ("train", "unseen_artist", "unseen_concept", "photos")
+MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
+TEMPLATES = ("{}", "a {}", "{style} of a {}", "a picture of a {}", "a {style}: {}")
+
+
+class Corpus(Dataset):
+    """One split: ``corpus[i]`` is ``(picture, caption)``.
+
+    picture: (3, H, W) uint8 on white; caption: the English name. The decoded pictures
+    stand in ``corpus.rgba`` ((N, 4, H, W) uint8), the cards (name, keywords, name_fa,
+    concept, style, licence, author ...) in ``corpus.cards``.
+    """
+
+    def __init__(self, cards: list[dict], rgba: torch.Tensor):
+        self.cards, self.rgba = cards, rgba
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, str]:
+        return on_background(self.rgba[i : i + 1])[0], self.cards[i]["name"]
+
+    def pictures(self, indices=None) -> torch.Tensor:
+        """(N, 3, H, W) uint8 on white: all pictures, or those at ``indices``."""
+        if indices is None:
+            indices = range(len(self))
+        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        parts = [on_background(self.rgba[part]) for part in chosen.split(1024)]
+        return torch.cat(parts) if parts else self.rgba[:0, :3]
+
+    def select(self, keep) -> "Corpus":
+        """The pictures whose card satisfies ``keep(card)``, as a new Corpus."""
+        rows = [i for i, card in enumerate(self.cards) if keep(card)]
+        return Corpus([self.cards[i] for i in rows], self.rgba[rows])
+
+
+def on_background(rgba: torch.Tensor, colour=(255, 255, 255)) -> torch.Tensor:
+    """Lay (B, 4, H, W) uint8 pictures on a colour (3,) or pictures (B, 3, H, W)."""
+    back = torch.as_tensor(colour, device=rgba.device).to(torch.int16)
+    if back.ndim == 1:
+        back = back[None, :, None, None]
+    alpha = rgba[:, 3:].to(torch.int16)
+    delta = (rgba[:, :3].to(torch.int32) - back) * alpha
+    return (back + torch.div(delta + 127, 255, rounding_mode="floor")).to(torch.uint8)
+
+
+def decode(raw: bytes) -> torch.Tensor:
+    """WebP bytes -> (4, H, W) uint8."""
+    data = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
+    return decode_image(data, mode=ImageReadMode.RGB_ALPHA)
+
+
+def read_shard(path: Path) -> list[tuple[dict, bytes]]:
+    """All (card, WebP bytes) of one shard, in order.
+
+    Raises FileNotFoundError or ValueError with one sentence if the shard is missing or
+    cut short.
+    """
+    cards, pictures = {}, {}
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, ending = member.name.partition(".")
+                body = tar.extractfile(member).read()
+                if len(body) != member.size:
+                    raise EOFError
+                if ending == "json":
+                    cards[key] = json.loads(body)
+                elif ending == "webp":
+                    pictures[key] = body
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"The shard {path} is missing; get data/corpus again (git checkout data)."
+        ) from None
+    except (EOFError, tarfile.TarError, zlib.error, OSError, ValueError):
+        raise ValueError(
+            f"The shard {path} is damaged or cut short; get it again "
+            "(git checkout data/corpus)."
+        ) from None
+    if cards.keys() != pictures.keys() or not cards:
+        raise ValueError(
+            f"The shard {path} is damaged: {len(pictures)} pictures but {len(cards)} "
+            "cards; get it again (git checkout data/corpus)."
+        )
+    return [(cards[key], pictures[key]) for key in cards]
+
+
+def shards(split: str, folder: Path | None = None) -> list[Path]:
+    """The shard files of a split; the manifest says how many there must be."""
+    if split not in SPLITS:
+        raise ValueError(f'There is no split "{split}"; choose from {", ".join(SPLITS)}.')
+    folder = Path(folder or paths.CORPUS)
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no corpus in {folder}: manifest.json is missing."
+        ) from None
+    return [folder / name for name in manifest["shards"] if name.startswith(split + "-")]
+
+
+_loaded: dict = {}
+
+
+def load(split: str, folder: Path | None = None, progress: bool = True) -> Corpus:
+    """Load and decode one split ("train", "unseen_artist", "unseen_concept", "photos").
+
+    Decoding runs on all cores and shows a progress bar; a split that was loaded before
+    comes back at once. Raises ValueError or FileNotFoundError with one sentence.
+    """
+    files = shards(split, folder)
+    if tuple(files) in _loaded:
+        return _loaded[tuple(files)]
+    with ThreadPoolExecutor() as pool:
+        rows = [row for shard in pool.map(read_shard, files) for row in shard]
+        bar = tqdm(
+            pool.map(lambda row: decode(row[1]), rows),
+            total=len(rows),
+            desc=f"reading {split}",
+            unit=" pictures",
+            leave=False,
+            disable=not progress,
+        )
+        rgba = torch.stack(list(bar))
+    _loaded[tuple(files)] = Corpus([card for card, _ in rows], rgba)
+    return _loaded[tuple(files)]
+
+
+def article(name: str) -> str:
+    """ "a" or "an" before a name, nothing before a plural or a proper name."""
+    first = name.split()[0] if name.split() else name
+    if name.endswith("s") and not name.endswith(("ss", "us", "is")) or first.istitle():
+        return name
+    return f"an {name}" if first[:1].lower() in "aeiou" else f"a {name}"
+
+
+def caption(card: dict, rng: random.Random, persian: float = 0.25) -> str:
+    """One random caption of a picture: name, article, keywords, style, or Persian.
+
+    ``persian``: how often (0 to 1) the Persian name is taken where there is one.
+    """
+    if card.get("name_fa") and rng.random() < persian:
+        words = card.get("keywords_fa")
+        if words and rng.random() < 0.25:
+            return f"{card['name_fa']}، {rng.choice(words)}"
+        return card["name_fa"]
+    name, style = card["name"], card["style"]
+    draw = rng.random()
+    if card["source"] == "gameicons":  # so that "duck" alone is never a silhouette
+        return f"black silhouette icon of {article(name)}"
+    if draw < 0.35:
+        return name
+    if draw < 0.5:
+        return article(name)
+    if draw < 0.65:
+        return f"a picture of {article(name)}"
+    if draw < 0.8:
+        return f"{style} of {article(name)}"
+    words = card.get("keywords", [])
+    if not words:
+        return f"{name}, {style}"
+    return f"{name}, " + ", ".join(rng.sample(words, min(len(words), 3)))
+
+
+def read_picture(source, size: int | None = None) -> Image.Image:
+    """Open any picture as RGB: a path, bytes or a PIL image.
+
+    Transparent parts become white, EXIF rotation is applied, 16-bit grey is scaled to 8
+    bit, of an animation the first frame is taken. ``size``: the longest side at most.
+    Raises ValueError with one sentence for what cannot be read.
+    """
+    what = "the picture"
+    if isinstance(source, (str, Path)):
+        what = str(source)
+        if not Path(source).is_file():
+            raise ValueError(f"There is no picture at {source}.")
+        source = Path(source).read_bytes()
+    if isinstance(source, (bytes, bytearray)):
+        if not source:
+            raise ValueError(f"{what} is empty (zero bytes).")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(io.BytesIO(source))
+        except Image.DecompressionBombError:
+            raise ValueError(f"{what} is too large; shrink it first.") from None
+        except Exception:
+            raise ValueError(
+                f"{what} is not a picture that can be read (PNG, JPEG, WebP, GIF ...)."
+            ) from None
+    elif isinstance(source, Image.Image):
+        image = source
+    else:
+        raise ValueError(
+            f"A picture must be a path, bytes or a PIL image, not {type(source).__name__}."
+        )
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{what} has {image.width} x {image.height} pixels, more than "
+            f"{MAX_PIXELS:,}; shrink it first."
+        )
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):  # 16-bit grey or float: scale to 8 bit
+            low, high = image.getextrema()
+            wide = 65535 if high > 255 else max(high, 1)
+            image = image.convert("F").point(lambda v: v * (255 / wide)).convert("L")
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        image = image.convert("RGB")
+    except Exception:
+        raise ValueError(f"{what} is damaged or cut short.") from None
+    if size and max(image.size) > size:
+        image.thumbnail((size, size), Image.LANCZOS)
+    return image

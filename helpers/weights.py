@@ -1,0 +1,111 @@
+"""Weights files: safetensors with a card inside, checked by sha256 before use."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import paths
+from .clip import CLIP, Config
+from .tokenizer import Tokenizer
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
+    """Save a CLIP as fp16 safetensors: tensors, and config, merges, card as metadata.
+
+    The file's hash is entered in ``hashes.json`` beside it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        k: (v.half() if v.is_floating_point() else v).contiguous()
+        for k, v in model.state_dict().items()
+    }
+    metadata = {
+        "kind": "clip",
+        "config": json.dumps(asdict(model.config)),
+        "tokenizer": json.dumps(
+            {"persian": tokenizer.persian, "merges": tokenizer.merges},
+            ensure_ascii=False,
+        ),
+        "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
+    }
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata)
+    part.replace(path)
+    table = path.parent / "hashes.json"
+    known = json.loads(table.read_text()) if table.exists() else {}
+    known[path.name] = sha256(path)
+    table.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read one of our files: (tensors, metadata), after checking it.
+
+    Raises FileNotFoundError or ValueError with one sentence if the file is missing, cut
+    short, changed (its sha256 is not the one in ``hashes.json``) or of another kind.
+    """
+    path = Path(path)
+    again = "get it again (git checkout data/models)"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file {path}; {again}.")
+    table = path.parent / "hashes.json"
+    known = json.loads(table.read_text()) if table.exists() else {}
+    if path.name in known and sha256(path) != known[path.name]:
+        raise ValueError(
+            f"{path} is damaged or cut short: its sha256 is not the recorded one; {again}."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is damaged or cut short ({str(error)[:80]}); {again}."
+        ) from None
+    if metadata.get("kind") != kind:
+        found = metadata.get("kind", "something else")
+        raise ValueError(f"{path} holds {found}, not a {kind} model.")
+    return tensors, metadata
+
+
+def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
+    """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
+    tensors, metadata = read(path, "clip")
+    config = Config(**json.loads(metadata["config"]))
+    words = json.loads(metadata["tokenizer"])
+    model = CLIP(config)
+    load_state(model, tensors, Path(path).name)
+    tokenizer = Tokenizer(words["merges"], config.context, words["persian"])
+    return model.eval(), tokenizer, json.loads(metadata["card"])
+
+
+def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
+    """Load a state dict whole; one sentence if names or shapes do not fit."""
+    mine = model.state_dict()
+    missing = sorted(set(mine) - set(tensors)) + sorted(set(tensors) - set(mine))
+    wrong = [k for k in mine if k in tensors and mine[k].shape != tensors[k].shape]
+    if missing or wrong:
+        raise ValueError(
+            f"{name} does not fit this model: {len(missing)} names and {len(wrong)} "
+            f"shapes differ, the first is {(missing + wrong)[0]}."
+        )
+    model.load_state_dict({k: v.to(mine[k].dtype) for k, v in tensors.items()})
+
+
+def shipped() -> list[str]:
+    """Names of the models in data/models."""
+    return sorted(p.stem for p in paths.MODELS.glob("*.safetensors"))

@@ -1,0 +1,218 @@
+"""Train what we ship: ``python -m helpers.workshop.train scratch|pocket``.
+
+Both runs are seeded and resumable (a checkpoint every two minutes in the cache folder);
+the finished file lands in data/models with its card in the metadata. ``pocket`` also
+needs the packages that helpers/workshop/requirements.txt lists.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .. import augment, corpus, paths, weights
+from ..clip import CLIP, Config, contrastive_loss
+from ..tokenizer import Tokenizer, learn_merges
+
+WORK = Path("~/.cache/pictures-and-words/training").expanduser()
+
+
+def data_hash() -> str:
+    """One hash over all shards of the train split, as the manifest lists them."""
+    manifest = json.loads((paths.CORPUS / "manifest.json").read_text())
+    rows = [v[2] for k, v in sorted(manifest["shards"].items()) if k.startswith("train")]
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def learning_rate(step: int, steps: int, peak: float, warm: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth."""
+    if step < warm:
+        return peak * (step + 1) / warm
+    part = (step - warm) / max(1, steps - warm)
+    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
+
+
+def groups(model: nn.Module, decay: float) -> list[dict]:
+    """Parameters with weight decay (matrices) and without (gains, biases)."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in params if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+class Average:
+    """An exponential moving average of the weights (and a plain copy of buffers)."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        rate = min(self.decay, (step + 1) / (step + 10))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.state[key].lerp_(value, 1 - rate)
+            else:
+                self.state[key].copy_(value)
+
+
+class Draw:
+    """Seeded batches: pictures drawn by weight, a fresh caption for each.
+
+    ``weight``: how often a picture is drawn; silhouettes are a third of the split and
+    say little, so they count 0.15.
+    """
+
+    def __init__(self, split: corpus.Corpus, batch: int, seed: int):
+        self.split, self.batch = split, batch
+        self.g = torch.Generator().manual_seed(seed)
+        self.rng = random.Random(seed)
+        weight = [0.15 if c["source"] == "gameicons" else 1.0 for c in split.cards]
+        self.weight = torch.tensor(weight)
+        names = {c: n for n, c in enumerate(sorted({c["concept"] for c in split.cards}))}
+        self.concept = torch.tensor([names[c["concept"]] for c in split.cards])
+
+    def __call__(self, persian: float) -> tuple[Tensor, list[str], Tensor]:
+        rows = torch.multinomial(self.weight, self.batch, generator=self.g)
+        cards = [self.split.cards[i] for i in rows.tolist()]
+        captions = [corpus.caption(card, self.rng, persian) for card in cards]
+        ids = self.concept[rows]
+        return rows, captions, ids[:, None] == ids[None]
+
+    def state(self) -> tuple:
+        return self.g.get_state(), self.rng.getstate()
+
+    def restore(self, state: tuple) -> None:
+        self.g.set_state(state[0])
+        self.rng.setstate(state[1])
+
+
+def caption_texts(split: corpus.Corpus) -> list[str]:
+    """Every name, keyword and Persian name of a split, once per picture."""
+    texts = []
+    for c in split.cards:
+        texts += [c["name"], *c.get("keywords", []), c["style"]]
+        texts += [t for t in [c.get("name_fa"), *c.get("keywords_fa", [])] if t]
+        texts.append(f"a picture of {corpus.article(c['name'])}")
+    return texts
+
+
+def scratch(
+    steps: int = 9000,
+    batch: int = 512,
+    seed: int = 0,
+    resume: bool = True,
+    split: corpus.Corpus | None = None,
+    out: Path | None = None,
+    peak: float = 1e-3,
+) -> CLIP:
+    """Train ``scratch`` from random weights on the train split alone."""
+    split = split or corpus.load("train")
+    torch.manual_seed(seed)
+    config = Config()
+    tokenizer = Tokenizer(
+        learn_merges(caption_texts(split), config.vocab - 514), config.context
+    )
+    config.vocab = len(tokenizer)
+    model = CLIP(config)
+    average = Average(model, 0.998)
+    optimiser = torch.optim.AdamW(groups(model, 0.1), betas=(0.9, 0.98), eps=1e-6)
+    draw = Draw(split, batch, seed)
+    path = (out or WORK / "scratch.safetensors").with_suffix(".checkpoint")
+    first, minutes = 0, 0.0
+    if resume and path.exists():
+        saved = torch.load(path, weights_only=False)  # our own file
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average.state, first, minutes = saved["average"], saved["step"], saved["minutes"]
+        draw.restore(saved["draw"])
+        torch.set_rng_state(saved["rng"])
+    began = last = time.time()
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc="scratch")
+    for step in bar:
+        rows, captions, positive = draw(persian=0.2)
+        images = augment.random_views(split.rgba[rows], config.image_size, draw.g)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, peak, 300)
+        keep = 0.5 if step < 0.85 * steps else 1.0  # the last part sees every patch
+        with torch.autocast("cpu", torch.bfloat16):
+            image = model.encode_image(images, keep)
+            text = model.encode_text(tokenizer(captions))
+        logits = model.scale() * image @ text.T
+        loss = contrastive_loss(logits, positive)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100))
+        average.update(model, step)
+        if step % 20 == 0:
+            right = positive[torch.arange(batch), logits.argmax(1)].float().mean()
+            bar.set_postfix(loss=f"{loss:.3f}", right=f"{right:.2f}")
+        if time.time() - last > 120:
+            last = time.time()
+            print(f"step {step} loss {loss:.3f} right {right:.3f}", flush=True)
+            save_checkpoint(
+                path,
+                model=model.state_dict(),
+                optimiser=optimiser.state_dict(),
+                average=average.state,
+                draw=draw.state(),
+                rng=torch.get_rng_state(),
+                step=step + 1,
+                minutes=minutes + (last - began) / 60,
+            )
+    model.load_state_dict(average.state)
+    model.eval()
+    card = {
+        "model": "scratch",
+        "data": data_hash(),
+        "seed": seed,
+        "steps": steps,
+        "batch": batch,
+        "minutes": round(minutes + (time.time() - began) / 60, 1),
+        "machine": f"CPU, {torch.get_num_threads()} threads",
+    }
+    if out:
+        weights.save_clip(out, model, tokenizer, card)
+    return model
+
+
+def save_checkpoint(path: Path, **state) -> None:
+    """Write a checkpoint whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=["scratch", "pocket"])
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.model == "scratch":
+        train = scratch
+    else:
+        from .train_pocket import pocket as train
+    more = {"steps": args.steps} if args.steps else {}
+    out = args.out or paths.MODELS / f"{args.model}.safetensors"
+    train(seed=args.seed, resume=not args.fresh, out=out, **more)
+
+
+if __name__ == "__main__":
+    main()
