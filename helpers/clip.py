@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .tokenizer import check_texts
+
 MAX_SCALE = 100.0  # the temperature may not fall below 1/100 (paper §2.5)
 
 
@@ -20,8 +22,8 @@ class Config:
     embed: int = 192  # D, the shared space
     image_size: int = 64  # pixels a side
     vision: str = "vit"  # "vit" or "effnet" (EfficientNet-Lite0)
-    patch: int = 8  # pixels a side of one patch
-    stem: str = "conv"  # "conv": three strided convolutions, "patch": one (paper)
+    patch: int = 16  # pixels a side of one patch
+    stem: str = "conv"  # "conv": small convolutions, "patch": one large one (paper)
     width: int = 256  # channels of the image tower
     layers: int = 5
     heads: int = 4
@@ -104,6 +106,21 @@ class Transformer(nn.Module):
         return x
 
 
+def convolutional_stem(width: int) -> nn.Sequential:
+    """Patches of 16 x 16 by small convolutions, (B, 3, H, W) -> (B, C, H/16, W/16).
+
+    On little data a few early convolutions see better than one large patch (Xiao et al.
+    2021, "ViT-C").
+    """
+    layers, before = [], 3
+    plan = ((width // 8, 2), (width // 4, 2), (width // 4, 1), (width // 2, 2))
+    for channels, stride in (*plan, (width // 2, 1), (width, 2)):
+        layers += [nn.Conv2d(before, channels, 3, stride, 1, bias=False)]
+        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+        before = channels
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+
+
 class VisionTransformer(nn.Module):
     """Cut the picture into patches, read them as a sequence, answer at the class token.
 
@@ -112,15 +129,9 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, c: Config):
         super().__init__()
-        if c.stem == "conv":  # early convolutions see better (Xiao et al. 2021)
-            half, w = c.width // 4, c.width // 2
-            self.conv1 = nn.Sequential(
-                nn.Conv2d(3, half, 3, 2, 1),
-                nn.GELU(),
-                nn.Conv2d(half, w, 3, 2, 1),
-                nn.GELU(),
-                nn.Conv2d(w, c.width, 3, 2, 1),
-            )
+        self.config = c
+        if c.stem == "conv":
+            self.conv1 = convolutional_stem(c.width)
         else:
             self.conv1 = nn.Conv2d(3, c.width, c.patch, c.patch, bias=False)
         scale = c.width**-0.5
@@ -133,6 +144,8 @@ class VisionTransformer(nn.Module):
         self.proj = nn.Parameter(scale * torch.randn(c.width, c.embed))
 
     def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
+        if self.config.stem == "conv":
+            x = x.contiguous(memory_format=torch.channels_last)
         x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, L - 1, C)
         x = x + self.positional_embedding[1:]
         if keep < 1:  # patch dropout (FLIP): train on a random part of the patches
@@ -254,3 +267,109 @@ def siglip_loss(logits: Tensor, bias: Tensor, positive: Tensor | None = None) ->
         positive = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     sign = positive.to(logits.dtype) * 2 - 1
     return -F.logsigmoid(sign * (logits + bias)).sum() / len(logits)
+
+
+class Ready:
+    """A CLIP with its tokenizer and preprocessing: pictures and words in, vectors out.
+
+    ``name``, ``card`` (how it was trained) and ``fingerprint`` say which model it is;
+    ``model`` is the network itself.
+    """
+
+    def __init__(self, name, model, tokenizer, card, device, fingerprint=""):
+        self.name, self.model, self.card = name, model.to(device), card
+        self.tokenizer, self.device, self.fingerprint = tokenizer, device, fingerprint
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.model.parameters()) / 1e6
+        return f"CLIP {self.name}: {count:.1f} M parameters on {self.device}"
+
+    def preprocess(self, picture) -> Tensor:
+        """Any picture (path, bytes, PIL) -> (3, S, S) float in [0, 1].
+
+        The short side is brought to S (bicubic), then the centre is cut out; a flat
+        white picture border is not added. Raises ValueError for what is no picture.
+        """
+        from torchvision.transforms.functional import pil_to_tensor
+
+        from .corpus import read_picture
+
+        size = self.model.config.image_size
+        image = read_picture(picture)
+        image = resize_and_crop(image, size)
+        return pil_to_tensor(image).float() / 255
+
+    @torch.inference_mode()
+    def embed_images(self, pictures, batch: int = 64, progress: bool = False) -> Tensor:
+        """(N, 3, H, W) uint8, or a list of any pictures -> (N, D) on the unit sphere."""
+        from tqdm.auto import tqdm
+
+        size = self.model.config.image_size
+        self.model.eval()
+        out = [torch.empty(0, self.model.config.embed)]
+        steps = range(0, len(pictures), batch)
+        for at in tqdm(steps, desc="embedding", disable=not progress, leave=False):
+            part = pictures[at : at + batch]
+            if isinstance(part, Tensor):
+                x = part.to(self.device).float() / 255
+                if x.shape[-2:] != (size, size):
+                    x = F.interpolate(
+                        x, (size, size), mode="bicubic", antialias=True
+                    ).clamp(0, 1)
+            else:
+                x = torch.stack([self.preprocess(p) for p in part]).to(self.device)
+            out.append(self.model.encode_image(x).cpu())
+        return torch.cat(out)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: list[str], batch: int = 256) -> Tensor:
+        """Texts -> (N, D) on the unit sphere. Raises TypeError for what is not text."""
+        self.model.eval()
+        texts = [texts] if isinstance(texts, str) else check_texts(texts)
+        out = [torch.empty(0, self.model.config.embed)]
+        for at in range(0, len(texts), batch):
+            tokens = self.tokenizer(texts[at : at + batch]).to(self.device)
+            out.append(self.model.encode_text(tokens).cpu())
+        return torch.cat(out)
+
+
+def resize_and_crop(image, size: int):
+    """PIL -> PIL: short side to ``size`` (bicubic), then the centre square."""
+    from PIL import Image
+
+    w, h = image.size
+    scale = size / min(w, h)
+    to = (max(size, round(w * scale)), max(size, round(h * scale)))
+    # a very long strip would grow without bound: cut it first
+    if max(to) > 8 * size:
+        side = 8 * min(w, h)
+        left, top = max(0, (w - side) // 2), max(0, (h - side) // 2)
+        image = image.crop((left, top, left + min(w, side), top + min(h, side)))
+        w, h = image.size
+        to = (max(size, round(w * scale)), max(size, round(h * scale)))
+    image = image.resize(to, Image.BICUBIC)
+    left, top = (to[0] - size) // 2, (to[1] - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def load(name: str = "pocket", device=None) -> Ready:
+    """Load a CLIP by name: "pocket" (default) or "scratch", shipped in data/models.
+
+    A path to one of our own files works too. Raises ValueError or FileNotFoundError
+    with one sentence.
+    """
+    from pathlib import Path
+
+    from . import paths, weights
+    from .device import pick_device
+
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = paths.MODELS / f"{name}.safetensors"
+        if not path.is_file():
+            known = ", ".join(weights.shipped())
+            raise ValueError(f'There is no model called "{name}"; choose from {known}.')
+    model, tokenizer, card = weights.load_clip(path)
+    device = torch.device(device) if device else pick_device()
+    mark = weights.sha256(path)[:16]
+    return Ready(path.stem, model, tokenizer, card, device, mark)

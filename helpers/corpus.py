@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_image
@@ -125,28 +126,45 @@ def shards(split: str, folder: Path | None = None) -> list[Path]:
 _loaded: dict = {}
 
 
-def load(split: str, folder: Path | None = None, progress: bool = True) -> Corpus:
+def load(
+    split: str, folder: Path | None = None, size: int = 128, progress: bool = True
+) -> Corpus:
     """Load and decode one split ("train", "unseen_artist", "unseen_concept", "photos").
 
-    Decoding runs on all cores and shows a progress bar; a split that was loaded before
+    ``size``: pixels a side; a smaller size needs less memory (train at 128 px takes
+    0.9 GB, at 64 px 0.2 GB). Decoding runs on all cores and shows a progress bar; a split that was loaded before
     comes back at once. Raises ValueError or FileNotFoundError with one sentence.
     """
     files = shards(split, folder)
-    if tuple(files) in _loaded:
-        return _loaded[tuple(files)]
+    key = (*files, size)
+    if key in _loaded:
+        return _loaded[key]
     with ThreadPoolExecutor() as pool:
         rows = [row for shard in pool.map(read_shard, files) for row in shard]
         bar = tqdm(
-            pool.map(lambda row: decode(row[1]), rows),
+            pool.map(lambda row: shrink(decode(row[1]), size), rows),
             total=len(rows),
             desc=f"reading {split}",
             unit=" pictures",
             leave=False,
             disable=not progress,
         )
-        rgba = torch.stack(list(bar))
-    _loaded[tuple(files)] = Corpus([card for card, _ in rows], rgba)
-    return _loaded[tuple(files)]
+        rgba = torch.empty(len(rows), 4, size, size, dtype=torch.uint8)
+        for place, picture in enumerate(bar):
+            rgba[place] = picture
+    _loaded[key] = Corpus([card for card, _ in rows], rgba)
+    return _loaded[key]
+
+
+def shrink(rgba: torch.Tensor, size: int) -> torch.Tensor:
+    """(4, H, W) uint8 -> (4, size, size) uint8, averaged with premultiplied alpha."""
+    if rgba.shape[-1] == size:
+        return rgba
+    x = rgba[None].float()
+    x[:, :3] *= x[:, 3:] / 255
+    x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
+    x[:, :3] *= 255 / x[:, 3:].clamp(min=1)
+    return x[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def article(name: str) -> str:

@@ -107,16 +107,17 @@ def caption_texts(split: corpus.Corpus) -> list[str]:
 
 
 def scratch(
-    steps: int = 9000,
-    batch: int = 512,
+    steps: int = 1800,
+    batch: int = 256,
     seed: int = 0,
     resume: bool = True,
+    compiled: bool = False,
     split: corpus.Corpus | None = None,
     out: Path | None = None,
     peak: float = 1e-3,
 ) -> CLIP:
     """Train ``scratch`` from random weights on the train split alone."""
-    split = split or corpus.load("train")
+    split = split or corpus.load("train", size=80)
     torch.manual_seed(seed)
     config = Config()
     tokenizer = Tokenizer(
@@ -124,7 +125,10 @@ def scratch(
     )
     config.vocab = len(tokenizer)
     model = CLIP(config)
-    average = Average(model, 0.998)
+    see, read = model.encode_image, model.encode_text
+    if compiled:  # a quarter faster; needs a C compiler
+        see, read = torch.compile(see), torch.compile(read, dynamic=True)
+    average = Average(model, 0.995)
     optimiser = torch.optim.AdamW(groups(model, 0.1), betas=(0.9, 0.98), eps=1e-6)
     draw = Draw(split, batch, seed)
     path = (out or WORK / "scratch.safetensors").with_suffix(".checkpoint")
@@ -137,16 +141,14 @@ def scratch(
         draw.restore(saved["draw"])
         torch.set_rng_state(saved["rng"])
     began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc="scratch")
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc="scratch", mininterval=5)
     for step in bar:
         rows, captions, positive = draw(persian=0.2)
         images = augment.random_views(split.rgba[rows], config.image_size, draw.g)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, peak, 300)
-        keep = 0.5 if step < 0.85 * steps else 1.0  # the last part sees every patch
         with torch.autocast("cpu", torch.bfloat16):
-            image = model.encode_image(images, keep)
-            text = model.encode_text(tokenizer(captions))
+            image, text = see(images), read(tokenizer(captions))
         logits = model.scale() * image @ text.T
         loss = contrastive_loss(logits, positive)
         optimiser.zero_grad()
@@ -202,6 +204,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--compile", action="store_true", help="a quarter faster")
     parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -211,6 +214,7 @@ def main() -> None:
         from .train_pocket import pocket as train
     more = {"steps": args.steps} if args.steps else {}
     out = args.out or paths.MODELS / f"{args.model}.safetensors"
+    more["compiled"] = args.compile
     train(seed=args.seed, resume=not args.fresh, out=out, **more)
 
 
