@@ -94,3 +94,13 @@ def many_positives(function) -> None:
         hint = "share the target evenly over the captions of the same concept"
         cases.append(((logits, ids), want, hint))
     exercise(function, cases, "Average over the pictures.")
+
+
+def hit_rate(function) -> None:
+    """00, exercise 1: share of places at which two lists agree."""
+    cases = [
+        (([3], [3]), 1.0, "one query, one hit"),
+        (([3], [4]), 0.0, "one query, no hit"),
+        (([1, 2, 3, 4], [1, 0, 3, 0]), 0.5, "two of four agree"),
+    ]
+    exercise(function, cases, "Return a share between 0 and 1.")

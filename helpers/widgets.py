@@ -104,3 +104,14 @@ def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]
     scores = vectors @ model.embed_texts([text])[0]
     best = scores.topk(min(count, len(scores)))
     return best.indices.tolist(), best.values.tolist()
+
+
+class LivePicture(w.Image):
+    """A picture that a training loop may repaint: set ``value`` to PNG bytes."""
+
+    def __init__(self, width: int, height: int):
+        layout = w.Layout(width=f"{width}px", height=f"{height}px")
+        super().__init__(format="png", layout=layout)
+
+    def __repr__(self) -> str:
+        return "a live picture (run this cell to watch it grow)"

@@ -107,7 +107,7 @@ def caption_texts(split: corpus.Corpus) -> list[str]:
 
 
 def scratch(
-    steps: int = 1800,
+    steps: int = 1400,
     batch: int = 256,
     seed: int = 0,
     resume: bool = True,

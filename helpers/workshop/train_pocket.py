@@ -207,7 +207,7 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
         hide = texts.hide[classes].clone()
         hide[torch.arange(256), right] = False  # other true names are no negatives
         loss_photo = F.cross_entropy(scores.masked_fill(hide, -1e4), right)
-        loss = loss_art + 0.5 * loss_keep + 0.5 * loss_photo
+        loss = loss_art + loss_keep + 0.5 * loss_photo
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(slow + fast, 1.0)
@@ -219,7 +219,7 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
             last = time.time()
             print(
                 f"step {step} art {loss_art:.3f} keep {loss_keep:.3f} photo "
-                f"{loss_photo:.3f} scale {model.scale():.1f} sharp {tower.sharpness:.2f}",
+                f"{loss_photo:.3f} scale {model.scale():.1f} sharp {tower.sharpness.item():.2f}",
                 flush=True,
             )
             save_checkpoint(
@@ -327,13 +327,13 @@ def text_stage(model: CLIP, split, text_map, steps: int, batch: int, seed: int):
 
 
 def pocket(
-    steps: int = 1200,
+    steps: int = 800,
     batch: int = 64,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    text_steps: int = 3500,
+    text_steps: int = 3000,
 ) -> CLIP:
     """Train ``pocket``: both stages, then save with its card."""
     split = corpus.load("train")

@@ -1,0 +1,38 @@
+"""Metrics against counting by hand."""
+
+import pytest
+import torch
+
+from helpers import metrics
+
+
+def test_ranks_and_recall_by_hand():
+    targets = torch.eye(4)
+    queries = torch.tensor([[0.9, 0.1, 0, 0], [0.5, 0.4, 0.3, 0.2], [0, 0, 0.1, 0.9]])
+    right = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1]]).bool()
+    rank = metrics.ranks(queries, targets, right)
+    assert rank.tolist() == [0, 3, 0]
+    assert metrics.recall_at(rank, 1) == pytest.approx(2 / 3)
+    assert metrics.recall_at(rank, 4) == 1
+
+
+def test_a_tie_counts_against_the_query():
+    same = torch.ones(1, 3)
+    rank = metrics.ranks(same, torch.ones(5, 3), torch.tensor([[1, 0, 0, 0, 0]]).bool())
+    assert rank.tolist() == [4]
+
+
+def test_top_k_and_balanced():
+    images = torch.tensor([[1.0, 0.2], [0.3, 1.0], [1.0, 0.9]])
+    classes, labels = torch.eye(2), torch.tensor([0, 1, 1])
+    assert metrics.top_k(images, classes, labels, 1) == pytest.approx(2 / 3)
+    assert metrics.top_k(images, classes, labels, 5) == 1
+    guess = torch.tensor([0, 1, 0])
+    assert metrics.balanced_accuracy(guess, labels) == pytest.approx((1 + 0.5) / 2)
+
+
+def test_same():
+    assert metrics.same(["a", "b"], ["b", "a", "c"]).int().tolist() == [
+        [0, 1, 0],
+        [1, 0, 0],
+    ]
