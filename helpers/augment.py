@@ -16,7 +16,10 @@ def backgrounds(count: int, size: int, g: torch.Generator) -> Tensor:
     plain = torch.rand(count, 3, 1, 1, generator=g).expand(-1, -1, size, size)
     coarse = torch.rand(count, 3, 4, 4, generator=g)
     blur = F.interpolate(coarse, size=(size, size), mode="bicubic").clamp(0, 1)
-    fine = torch.rand(count, 3, size // 8, size // 8, generator=g) * 0.5 + plain[:, :, :1, :1] * 0.5
+    fine = (
+        torch.rand(count, 3, size // 8, size // 8, generator=g) * 0.5
+        + plain[:, :, :1, :1] * 0.5
+    )
     fine = F.interpolate(fine, size=(size, size), mode="bilinear")
     out = torch.ones(count, 3, size, size)
     out = torch.where(kind < 0.55, plain, out)

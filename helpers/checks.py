@@ -82,7 +82,7 @@ def retrieval(function) -> None:
 
 
 def many_positives(function) -> None:
-    """01, exercise 3: the image-to-text half of the loss with several right captions."""
+    """01, exercise 3: the picture half of the loss, several right captions."""
     cases = []
     for ids in ([0], [0, 1, 2], [0, 0, 1], [2, 1, 2, 1, 2]):
         n = len(ids)

@@ -1,7 +1,7 @@
 """CLIP: an image tower and a text tower that meet in one space (Radford et al. 2021).
 
-Dims: B batch, T tokens, L image patches + 1, C channels (width), D embedding, H/W pixels.
-Module and parameter names follow OpenAI's release, so that its weights load.
+Dims: B batch, T tokens, C channels (width), D embedding, H/W pixels. The towers are in
+towers.py; names follow OpenAI's release, so that its weights load.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .tokenizer import check_texts
+from .towers import EfficientNetTower, Transformer, VisionTransformer
 
 MAX_SCALE = 100.0  # the temperature may not fall below 1/100 (paper §2.5)
 
@@ -37,154 +38,6 @@ class Config:
     pool: str = "end"  # text feature: at the <end> token, or "mean" of all tokens
     mean: tuple = (0.5, 0.5, 0.5)  # pixel normalisation, per channel
     std: tuple = (0.5, 0.5, 0.5)
-
-
-class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the cheap GELU that OpenAI trained with."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention (B, T, C) -> (B, T, C), names as nn.MultiheadAttention."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
-        B, T, C = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = (  # each (B, heads, T, C / heads)
-            part.view(B, T, self.heads, C // self.heads).transpose(1, 2)
-            for part in qkv.chunk(3, dim=-1)
-        )
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-        return self.out_proj(out.transpose(1, 2).reshape(B, T, C))
-
-
-class Block(nn.Module):
-    """One residual attention block: x + attention(norm x), then x + mlp(norm x)."""
-
-    def __init__(self, width: int, heads: int, layers: int, quick_gelu: bool):
-        super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = Attention(width, heads)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", QuickGELU() if quick_gelu else nn.GELU())
-        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
-        deep = width**-0.5 * (2 * layers) ** -0.5
-        nn.init.normal_(self.attn.out_proj.weight, std=deep)
-        nn.init.zeros_(self.attn.out_proj.bias)
-        nn.init.normal_(self.mlp.c_fc.weight, std=(2 * width) ** -0.5)
-        nn.init.normal_(self.mlp.c_proj.weight, std=deep)
-
-    def forward(self, x: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), causal, mask)
-        return x + self.mlp(self.ln_2(x))
-
-
-class Transformer(nn.Module):
-    """A stack of blocks, (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, width: int, layers: int, heads: int, quick_gelu: bool):
-        super().__init__()
-        blocks = [Block(width, heads, layers, quick_gelu) for _ in range(layers)]
-        self.resblocks = nn.ModuleList(blocks)
-
-    def forward(
-        self, x: Tensor, causal: bool = False, mask: Tensor | None = None
-    ) -> Tensor:
-        for block in self.resblocks:
-            x = block(x, causal, mask)
-        return x
-
-
-def convolutional_stem(width: int) -> nn.Sequential:
-    """Patches of 16 x 16 by small convolutions, (B, 3, H, W) -> (B, C, H/16, W/16).
-
-    On little data a few early convolutions see better than one large patch (Xiao et al.
-    2021, "ViT-C").
-    """
-    layers, before = [], 3
-    plan = ((width // 8, 2), (width // 4, 2), (width // 4, 1), (width // 2, 2))
-    for channels, stride in (*plan, (width // 2, 1), (width, 2)):
-        layers += [nn.Conv2d(before, channels, 3, stride, 1, bias=False)]
-        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
-        before = channels
-    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
-
-
-class VisionTransformer(nn.Module):
-    """Cut the picture into patches, read them as a sequence, answer at the class token.
-
-    (B, 3, H, W) normalised -> (B, D).
-    """
-
-    def __init__(self, c: Config):
-        super().__init__()
-        self.config = c
-        if c.stem == "conv":
-            self.conv1 = convolutional_stem(c.width)
-        else:
-            self.conv1 = nn.Conv2d(3, c.width, c.patch, c.patch, bias=False)
-        scale = c.width**-0.5
-        places = (c.image_size // c.patch) ** 2 + 1
-        self.class_embedding = nn.Parameter(scale * torch.randn(c.width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(places, c.width))
-        self.ln_pre = nn.LayerNorm(c.width)
-        self.transformer = Transformer(c.width, c.layers, c.heads, c.quick_gelu)
-        self.ln_post = nn.LayerNorm(c.width)
-        self.proj = nn.Parameter(scale * torch.randn(c.width, c.embed))
-
-    def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
-        if self.config.stem == "conv":
-            x = x.contiguous(memory_format=torch.channels_last)
-        x = self.conv1(x).flatten(2).transpose(1, 2)  # (B, L - 1, C)
-        x = x + self.positional_embedding[1:]
-        if keep < 1:  # patch dropout (FLIP): train on a random part of the patches
-            count = int(x.shape[1] * keep)
-            order = torch.rand(x.shape[:2], device=x.device).argsort(1)[:, :count]
-            x = x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
-        first = self.class_embedding + self.positional_embedding[0]
-        x = torch.cat([first.expand(len(x), 1, -1).to(x.dtype), x], dim=1)
-        x = self.transformer(self.ln_pre(x))
-        return self.ln_post(x[:, 0]) @ self.proj
-
-
-class EfficientNetTower(nn.Module):
-    """EfficientNet-Lite0 with two ways into the space, added: (B, 3, H, W) -> (B, D).
-
-    ``proj`` maps the 1,280 features; ``classes`` adds, for each of the 1,000 ImageNet
-    classes, its word vector weighted by the class probability (ConSE, Norouzi 2014).
-    """
-
-    def __init__(self, c: Config):
-        super().__init__()
-        import timm
-
-        self.trunk = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
-        self.proj = nn.Linear(1280, c.embed)
-        self.classes = nn.Linear(1000, c.embed, bias=False)
-        self.sharpness = nn.Parameter(torch.tensor(1.0))  # of the class probabilities
-
-    def features(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        return self.trunk.forward_head(self.trunk.forward_features(x), pre_logits=True)
-
-    def join(self, features: Tensor, logits: Tensor) -> Tensor:
-        chance = (self.sharpness * logits.float()).softmax(-1)
-        return self.proj(features.float()) + self.classes(chance)
-
-    def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
-        f = self.features(x)
-        return self.join(f, self.trunk.classifier(f))
 
 
 class CLIP(nn.Module):
@@ -301,7 +154,7 @@ class Ready:
 
     @torch.inference_mode()
     def embed_images(self, pictures, batch: int = 64, progress: bool = False) -> Tensor:
-        """(N, 3, H, W) uint8, or a list of any pictures -> (N, D) on the unit sphere."""
+        """(N, 3, H, W) uint8 or a list of pictures -> (N, D) on the unit sphere."""
         from tqdm.auto import tqdm
 
         size = self.model.config.image_size

@@ -17,10 +17,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
-from torchvision.io import ImageReadMode, decode_image
 from tqdm.auto import tqdm
 
 from . import paths
+
+try:  # the fast way, for as long as torchvision offers it
+    from torchvision.io import ImageReadMode, decode_image
+except ImportError:
+    decode_image = None
 
 SPLITS = ("train", "unseen_artist", "unseen_concept", "photos")
 MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
@@ -71,7 +75,14 @@ def on_background(rgba: torch.Tensor, colour=(255, 255, 255)) -> torch.Tensor:
 def decode(raw: bytes) -> torch.Tensor:
     """WebP bytes -> (4, H, W) uint8."""
     data = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-    return decode_image(data, mode=ImageReadMode.RGB_ALPHA)
+    if decode_image is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return decode_image(data, mode=ImageReadMode.RGB_ALPHA)
+    image = Image.open(io.BytesIO(raw)).convert("RGBA")
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(
+        image.height, image.width, 4
+    ).permute(2, 0, 1)  # fmt: skip
 
 
 def read_shard(path: Path) -> list[tuple[dict, bytes]]:
@@ -112,7 +123,9 @@ def read_shard(path: Path) -> list[tuple[dict, bytes]]:
 def shards(split: str, folder: Path | None = None) -> list[Path]:
     """The shard files of a split; the manifest says how many there must be."""
     if split not in SPLITS:
-        raise ValueError(f'There is no split "{split}"; choose from {", ".join(SPLITS)}.')
+        raise ValueError(
+            f'There is no split "{split}"; choose from {", ".join(SPLITS)}.'
+        )
     folder = Path(folder or paths.CORPUS)
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -120,7 +133,9 @@ def shards(split: str, folder: Path | None = None) -> list[Path]:
         raise FileNotFoundError(
             f"There is no corpus in {folder}: manifest.json is missing."
         ) from None
-    return [folder / name for name in manifest["shards"] if name.startswith(split + "-")]
+    return [
+        folder / name for name in manifest["shards"] if name.startswith(split + "-")
+    ]
 
 
 _loaded: dict = {}
@@ -132,8 +147,9 @@ def load(
     """Load and decode one split ("train", "unseen_artist", "unseen_concept", "photos").
 
     ``size``: pixels a side; a smaller size needs less memory (train at 128 px takes
-    0.9 GB, at 64 px 0.2 GB). Decoding runs on all cores and shows a progress bar; a split that was loaded before
-    comes back at once. Raises ValueError or FileNotFoundError with one sentence.
+    0.9 GB, at 64 px 0.2 GB). Decoding runs on all cores and shows a progress bar; a
+    split that was loaded before comes back at once. Raises ValueError or
+    FileNotFoundError with one sentence.
     """
     files = shards(split, folder)
     key = (*files, size)
@@ -233,7 +249,8 @@ def read_picture(source, size: int | None = None) -> Image.Image:
         image = source
     else:
         raise ValueError(
-            f"A picture must be a path, bytes or a PIL image, not {type(source).__name__}."
+            "A picture must be a path, bytes or a PIL image, not "
+            f"{type(source).__name__}."
         )
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import sys
 
 import torch
 
@@ -17,7 +16,7 @@ def free_memory() -> float | None:
 
 
 def report() -> None:
-    """Print device, versions, free memory and free disk, with advice if one is short."""
+    """Print device, versions, free memory and disk, with advice if one is short."""
     import torchvision
 
     print(f"Python {platform.python_version()} on {platform.system()}.")
@@ -25,7 +24,9 @@ def report() -> None:
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
-        print(f"GPU: {name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free: it is used.")
+        print(
+            f"GPU: {name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free: it is used."
+        )
     else:
         print(
             f"No CUDA GPU: the CPU is used, {torch.get_num_threads()} threads. "
@@ -37,5 +38,3 @@ def report() -> None:
         print(f"Free memory: {memory:.1f} GB, {advice}")
     disk = shutil.disk_usage(".").free / 1e9
     print(f"Free disk: {disk:.0f} GB.")
-    if sys.version_info < (3, 10):
-        print("This Python is too old for the course: install 3.10 or newer.")

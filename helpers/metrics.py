@@ -32,7 +32,7 @@ def same(a: list, b: list) -> Tensor:
 
 
 def top_k(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> float:
-    """Share of pictures (N, D) whose label (N,) is among the k nearest classes (C, D)."""
+    """Share of pictures (N, D) with label (N,) among the k nearest classes (C, D)."""
     best = (images @ classes.T).topk(min(k, len(classes)), dim=1).indices
     return (best == labels[:, None]).any(1).float().mean().item()
 
@@ -40,4 +40,6 @@ def top_k(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> float:
 def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Mean over the classes of the share of their pictures that were named right."""
     right = (predicted == labels).float()
-    return torch.stack([right[labels == c].mean() for c in labels.unique()]).mean().item()
+    return (
+        torch.stack([right[labels == c].mean() for c in labels.unique()]).mean().item()
+    )

@@ -208,6 +208,16 @@ def flat_map(x: Tensor) -> Tensor:
     return x @ v.T
 
 
+def chance_bars(ax, chances: dict[str, float]) -> None:
+    """Horizontal bars of probabilities, named at the left, best read top to bottom."""
+    drawn = ax.barh(list(chances), list(chances.values()), color=BLUE)
+    ax.bar_label(drawn, [f"{100 * v:.0f} %" for v in chances.values()], padding=3)
+    ax.set_xlim(0, 1.3)
+    ax.invert_yaxis()
+    ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
+
+
 def picture_and_bars(picture, chances: dict[str, float], title: str = "") -> None:
     """A photograph with the probability of each class beside it."""
     style()
@@ -216,13 +226,7 @@ def picture_and_bars(picture, chances: dict[str, float], title: str = "") -> Non
     )
     left.imshow(array(picture))
     left.axis("off")
-    names = list(chances)
-    drawn = right.barh(names, list(chances.values()), color=BLUE)
-    right.bar_label(drawn, [f"{100 * v:.0f} %" for v in chances.values()], padding=3)
-    right.set_xlim(0, 1.2)
-    right.invert_yaxis()
-    right.set_xticks([])
-    right.spines["bottom"].set_visible(False)
+    chance_bars(right, chances)
     right.set_title(title)
     plt.show()
 

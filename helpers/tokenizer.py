@@ -166,7 +166,7 @@ class Tokenizer:
 
 
 def check_texts(texts) -> list[str]:
-    """A list of strings as it came; raises TypeError in one sentence for anything else."""
+    """A list of strings as it came; for anything else one sentence (TypeError)."""
     if texts is None or not hasattr(texts, "__iter__"):
         raise TypeError(
             f"Expected a text or a list of texts, got {type(texts).__name__}."

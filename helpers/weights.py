@@ -66,7 +66,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     known = json.loads(table.read_text()) if table.exists() else {}
     if path.name in known and sha256(path) != known[path.name]:
         raise ValueError(
-            f"{path} is damaged or cut short: its sha256 is not the recorded one; {again}."
+            f"{path} is damaged or cut short: its sha256 is not the recorded one; "
+            f"{again}."
         )
     try:
         with safe_open(path, "pt") as file:

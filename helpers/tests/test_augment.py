@@ -25,4 +25,6 @@ def test_strength_zero_is_a_plain_white_background():
     rgba = torch.zeros(1, 4, 32, 32, dtype=torch.uint8)
     rgba[:, 0, :, :16], rgba[:, 3, :, :16] = 255, 255
     out = augment.random_views(rgba, 32, torch.Generator(), strength=0)
-    assert out[0, :, 5, 3].tolist() == [1, 0, 0] and out[0, :, 5, 30].tolist() == [1] * 3
+    assert (
+        out[0, :, 5, 3].tolist() == [1, 0, 0] and out[0, :, 5, 30].tolist() == [1] * 3
+    )

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers import clip
+from helpers import clip, towers
 from helpers.clip import CLIP, Config
 
 
@@ -19,7 +19,10 @@ def small(**more) -> CLIP:
 @pytest.mark.parametrize("shape", [(1, 1, 16), (3, 7, 16), (2, 12, 16)])
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_equals_torch(shape, causal):
-    mine, theirs = clip.Attention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
+    mine, theirs = (
+        towers.Attention(16, 4),
+        nn.MultiheadAttention(16, 4, batch_first=True),
+    )
     theirs.load_state_dict(mine.state_dict())
     x = torch.randn(shape)
     T = shape[1]
@@ -30,7 +33,7 @@ def test_attention_equals_torch(shape, causal):
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_block_equals_torch_encoder_layer(batch):
-    mine = clip.Block(32, 4, 2, quick_gelu=False).eval()
+    mine = towers.Block(32, 4, 2, quick_gelu=False).eval()
     theirs = nn.TransformerEncoderLayer(
         32, 4, 128, 0.0, "gelu", norm_first=True, batch_first=True
     ).eval()
@@ -50,7 +53,7 @@ def test_block_equals_torch_encoder_layer(batch):
 
 def test_quick_gelu():
     x = torch.linspace(-4, 4, 50)
-    torch.testing.assert_close(clip.QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
+    torch.testing.assert_close(towers.QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])
@@ -72,7 +75,9 @@ def test_padding_and_neighbours_do_not_matter(more):
     longer = torch.tensor([[598, 5, 6, 7, 8, 9, 10, 11, 12, 599]])
     both = model.encode_text(torch.cat([short, longer]))
     torch.testing.assert_close(both[:1], model.encode_text(short), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(both[1:], model.encode_text(longer), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        both[1:], model.encode_text(longer), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_causal_text_ignores_what_follows_the_end():

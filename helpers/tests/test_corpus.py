@@ -43,7 +43,9 @@ def test_manifest_counts_and_budget():
     sizes = [row[1] for row in manifest["shards"].values()]
     assert sum(sizes) < 40e6
     for split in corpus.SPLITS:
-        rows = [v[0] for k, v in manifest["shards"].items() if k.startswith(split + "-")]
+        rows = [
+            v[0] for k, v in manifest["shards"].items() if k.startswith(split + "-")
+        ]
         assert sum(rows) == sum(manifest["pictures"][split].values())
     assert all(
         (paths.CORPUS / k).stat().st_size == v[1] for k, v in manifest["shards"].items()

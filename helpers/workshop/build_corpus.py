@@ -1,4 +1,4 @@
-"""Build data/corpus from registry packages: ``python -m helpers.workshop.build_corpus``.
+"""Build data/corpus from packages: ``python -m helpers.workshop.build_corpus``.
 
 Reads the sources (sources.py), renders every drawing to 128 x 128 RGBA, drops what the
 drop list names, takes near-duplicates between splits out of ``train``, and writes
@@ -192,7 +192,9 @@ def write_shards(records: list[dict], folder: Path) -> dict:
         random.Random(SEED).shuffle(rows)
         for number, at in enumerate(range(0, len(rows), SHARD)):
             raw = io.BytesIO()
-            with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            with tarfile.open(
+                fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT
+            ) as tar:
                 for r in rows[at : at + SHARD]:
                     key = re.sub(r"[^a-z0-9]+", "-", r["id"].lower()).strip("-")
                     text = json.dumps(card(r), ensure_ascii=False, sort_keys=True)
@@ -213,6 +215,8 @@ def card(r: dict) -> dict:
     keep = """id concept family name keywords name_fa keywords_fa source group licence
     author link fine coarse""".split()
     row = {k: r[k] for k in keep if r.get(k)}
+    # a lone gender sign has nothing left once its gender is taken off
+    row["family"] = r["family"] or r["concept"]
     return row | {"style": sources.STYLES[r["source"]]}
 
 
@@ -262,7 +266,9 @@ def main() -> None:
         "shards": files,
         "pictures": {
             split: dict(
-                sorted(Counter(r["source"] for r in kept if r["split"] == split).items())
+                sorted(
+                    Counter(r["source"] for r in kept if r["split"] == split).items()
+                )
             )
             for split in ("train", "unseen_artist", "unseen_concept", "photos")
         },

@@ -24,8 +24,9 @@ WORDS = {
     "fluent3d": "Copyright (c) Microsoft Corporation, MIT (licences/MIT.txt), packaged "
     "by LobeHub (MIT); only code points of Microsoft's own release. Resized.",
     "gameicons": "Icons made by Lorc, Delapouite, John Colburn, Felbrigg, John Redman, "
-    "Carl Olsen, Sbed, PriorBlue, Willdabeast, Viscious Speed, Lord Berandas, Irongamer, "
-    "HeavenlyDog and contributors, https://game-icons.net, CC BY 3.0. Rasterised.",
+    "Carl Olsen, Sbed, PriorBlue, Willdabeast, Viscious Speed, Lord Berandas, "
+    "Irongamer, HeavenlyDog and contributors, https://game-icons.net, CC BY 3.0. "
+    "Rasterised.",
     "openclipart": "Open Clip Art Library, Creative Commons Public Domain Dedication; "
     "the author of each picture stands in its KEY.json. Rasterised.",
     "tuxpaint": "Copyright 2002-2022 Bill Kendrick and contributors, Tux Paint stamps, "

@@ -1,4 +1,4 @@
-"""Measure what we ship on the held-out splits: ``python -m helpers.workshop.evaluate clip``.
+"""Measure what we ship, held out: ``python -m helpers.workshop.evaluate clip``.
 
 The splits ``unseen_artist``, ``unseen_concept`` and ``photos`` are for this alone: no
 training, tuning or seed picking sees them.
@@ -58,7 +58,9 @@ def artist(model: clip.Ready) -> dict[str, float]:
     ids = [c["concept"] for c in split.cards]
     out = {}
     rank = metrics.ranks(
-        model.embed_texts([c["name"] for c in split.cards]), images, metrics.same(ids, ids)
+        model.embed_texts([c["name"] for c in split.cards]),
+        images,
+        metrics.same(ids, ids),
     )
     out["unseen artist R@1"] = metrics.recall_at(rank, 1)
     out["unseen artist R@10"] = english = metrics.recall_at(rank, 10)
@@ -76,7 +78,7 @@ def artist(model: clip.Ready) -> dict[str, float]:
 def concepts(model: clip.Ready) -> dict[str, float]:
     """Caption -> picture over the unseen concepts as Noto draws them."""
     split = corpus.load("unseen_concept").select(lambda c: c["source"] == "noto")
-    families = [c["family"] for c in split.cards]
+    families = [c.get("family", c["concept"]) for c in split.cards]
     rank = metrics.ranks(
         model.embed_texts([c["name"] for c in split.cards]),
         model.embed_images(split.pictures()),

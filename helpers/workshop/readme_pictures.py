@@ -1,0 +1,45 @@
+"""Draw the README's pictures: ``python -m helpers.workshop.readme_pictures``."""
+
+import torch
+
+from .. import clip, corpus, paths, plots
+from ..widgets import rank
+
+QUERIES = ("a slice of pizza", "something that flies", "a sad face", "یک گربه")
+WIDE = 8
+
+
+def main() -> None:
+    model = clip.load("pocket")
+    splits = [corpus.load(s, progress=False) for s in ("unseen_artist", "photos")]
+    pictures = torch.cat([s.pictures() for s in splits])
+    vectors = model.embed_images(pictures)
+    plots.style()
+    figure, axes = plots.plt.subplots(len(QUERIES), WIDE, figsize=(9.6, 5.2))
+    for row, query in zip(axes, QUERIES, strict=True):
+        best, _ = rank(model, vectors, query, WIDE)
+        for ax, i in zip(row, best, strict=True):
+            ax.imshow(plots.array(pictures[i]))
+            ax.axis("off")
+        row[0].set_title(f'"{query}"', loc="left", fontsize=11, pad=4)
+    out = paths.DATA / "readme"
+    out.mkdir(exist_ok=True)
+    (out / "search.png").write_bytes(plots.png(figure))
+    names = ["cat", "dog", "human"]
+    photos = [paths.PHOTOS / f"{n}.jpg" for n in names]
+    texts = model.embed_texts([f"a picture of a {n}" for n in names])
+    chance = (model.model.scale().cpu() * model.embed_images(photos) @ texts.T).softmax(
+        1
+    )
+    figure, axes = plots.plt.subplots(1, 6, figsize=(9.6, 1.9))
+    for at, photo in enumerate(photos):
+        axes[2 * at].imshow(plots.array(corpus.read_picture(photo, 300)))
+        axes[2 * at].axis("off")
+        plots.chance_bars(
+            axes[2 * at + 1], dict(zip(names, chance[at].tolist(), strict=True))
+        )
+    (out / "classify.png").write_bytes(plots.png(figure))
+
+
+if __name__ == "__main__":
+    main()
