@@ -152,7 +152,7 @@ class Ready:
         image = resize_and_crop(image, size)
         return pil_to_tensor(image).float() / 255
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_images(self, pictures, batch: int = 64, progress: bool = False) -> Tensor:
         """(N, 3, H, W) uint8 or a list of pictures -> (N, D) on the unit sphere."""
         from tqdm.auto import tqdm
@@ -174,7 +174,7 @@ class Ready:
             out.append(self.model.encode_image(x).cpu())
         return torch.cat(out)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_texts(self, texts: list[str], batch: int = 256) -> Tensor:
         """Texts -> (N, D) on the unit sphere. Raises TypeError for what is not text."""
         self.model.eval()
@@ -184,6 +184,10 @@ class Ready:
             tokens = self.tokenizer(texts[at : at + batch]).to(self.device)
             out.append(self.model.encode_text(tokens).cpu())
         return torch.cat(out)
+
+    def chances(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Softmax over the texts of the scaled cosines: (N, D), (M, D) -> (N, M)."""
+        return (self.model.scale().item() * images @ texts.T).softmax(dim=-1)
 
 
 def resize_and_crop(image, size: int):

@@ -174,11 +174,11 @@ def bars(groups: dict[str, dict[str, float]], xlabel: str = "", asked=None) -> N
     ax.spines["bottom"].set_visible(False)
     ax.set_xlabel(xlabel)
     if len(series) > 1:
-        ax.legend(frameon=False, loc="lower right")
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     plt.show()
 
 
-def scatter_pictures(points: Tensor, pictures, titles=None, zoom: float = 22) -> None:
+def scatter_pictures(points: Tensor, pictures, titles=None, zoom: float = 30) -> None:
     """A map of pictures: points (N, 2), a thumbnail at each, optional words."""
     style()
     figure, ax = plt.subplots(figsize=(8.4, 5.6))

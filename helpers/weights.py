@@ -34,17 +34,17 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
         k: (v.half() if v.is_floating_point() else v).contiguous()
         for k, v in model.state_dict().items()
     }
+    rows = [[tokenizer.ids[a], tokenizer.ids[b]] for a, b in tokenizer.merges]
+    tensors["tokenizer.merges"] = torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
     metadata = {
         "kind": "clip",
         "config": json.dumps(asdict(model.config)),
-        "tokenizer": json.dumps(
-            {"persian": tokenizer.persian, "merges": tokenizer.merges},
-            ensure_ascii=False,
-        ),
+        "tokenizer": json.dumps({"persian": tokenizer.persian}),
         "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
     }
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata)
+    part.chmod(0o644)
     part.replace(path)
     table = path.parent / "hashes.json"
     known = json.loads(table.read_text()) if table.exists() else {}
@@ -87,10 +87,15 @@ def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
     """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
     tensors, metadata = read(path, "clip")
     config = Config(**json.loads(metadata["config"]))
-    words = json.loads(metadata["tokenizer"])
+    rows = tensors.pop("tokenizer.merges", torch.empty(0, 2)).to(torch.int32).tolist()
+    symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
+    for left, right in rows:
+        symbols.append(symbols[left] + symbols[right])
+    merges = [(symbols[left], symbols[right]) for left, right in rows]
+    persian = json.loads(metadata["tokenizer"])["persian"]
     model = CLIP(config)
     load_state(model, tensors, Path(path).name)
-    tokenizer = Tokenizer(words["merges"], config.context, words["persian"])
+    tokenizer = Tokenizer(merges, config.context, persian)
     return model.eval(), tokenizer, json.loads(metadata["card"])
 
 

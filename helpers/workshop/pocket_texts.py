@@ -1,4 +1,8 @@
-"""The texts that teach ``pocket`` its words, in three groups."""
+"""The texts that teach ``pocket`` its words, and class means in place of photos."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from .. import corpus
 from .teachers import WordNet, imagenet_synsets, sentence_vectors
@@ -57,6 +61,86 @@ def word_texts() -> list[str]:
             texts[lemma.lower()] = None
         texts[f"{net.lemmas[synset][0].lower()}: {net.gloss[synset]}"[:120]] = None
     return list(texts)
+
+
+class Texts:
+    """The sentence vectors of all concepts, several wordings each, and of ImageNet."""
+
+    def __init__(self, split: corpus.Corpus):
+        table = concept_texts(split)
+        flat = [t for rows in table.values() for t in rows]
+        vectors = sentence_vectors(flat, "concepts")
+        parts = vectors.split([len(rows) for rows in table.values()])
+        self.index = {concept: i for i, concept in enumerate(table)}
+        most = max(len(p) for p in parts)
+        self.count = torch.tensor([len(p) for p in parts])
+        self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
+        texts, self.true = imagenet_texts()
+        self.imagenet = sentence_vectors(texts, "imagenet")
+        self.hide = torch.zeros(1000, len(texts), dtype=torch.bool)
+        for row, rows in enumerate(self.true):
+            self.hide[row, rows] = True
+
+    def wording(self, g: torch.Generator) -> Tensor:
+        """One random wording per concept, (concepts, 384)."""
+        pick = (torch.rand(len(self.count), generator=g) * self.count).long()
+        return self.vectors[torch.arange(len(pick)), pick]
+
+
+class ClassMeans:
+    """Guess the mean feature of every ImageNet class from the classifier alone.
+
+    For a linear discriminant the rows are S^-1 (class mean - mean), so the class mean
+    lies along S row; S and the mean are taken from features of drawings.
+    """
+
+    def __init__(self, features: Tensor, classifier: nn.Linear):
+        self.mean = features.mean(0)
+        spread = features - self.mean
+        S = spread.T @ spread / len(features)
+        rows = classifier.weight.detach()
+        self.way = rows @ S  # (1000, 1280)
+        self.gain = (self.way * rows).sum(1)
+        self.start = classifier.bias.detach() + rows @ self.mean
+        self.spread = spread
+
+    def draw(self, classes: Tensor, g: torch.Generator) -> Tensor:
+        """(N,) classes -> (N, 1280) features with that class logit between 6 and 14."""
+        n = len(classes)
+        goal = torch.rand(n, generator=g) * 8 + 6
+        far = (goal - self.start[classes]) / self.gain[classes]
+        noise = self.spread[torch.randint(len(self.spread), (n,), generator=g)]
+        size = 0.5 * torch.rand(n, 1, generator=g)
+        out = self.mean + far[:, None] * self.way[classes] + size * noise
+        return out.clamp(min=0)
+
+
+def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
+    """Texts of stage 2, their sentence vectors, and how often each is drawn.
+
+    A Persian name has the vector of its English twin.
+    """
+    table = concept_texts(split)
+    flat = [t for rows in table.values() for t in rows]
+    imagenet, _ = imagenet_texts()
+    words = word_texts()
+    groups = [
+        (flat, sentence_vectors(flat, "concepts"), 0.35),
+        (imagenet, sentence_vectors(imagenet, "imagenet"), 0.12),
+        (words, sentence_vectors(words, "words"), 0.3),
+    ]
+    lookup = dict(zip(flat, groups[0][1], strict=True))
+    persian = {}
+    for c in split.cards:
+        if c.get("name_fa") and c["name"] in lookup:
+            persian[c["name_fa"]] = lookup[c["name"]]
+            for word in c.get("keywords_fa", [])[:2]:
+                persian.setdefault(f"{c['name_fa']}، {word}", lookup[c["name"]])
+    groups.append((list(persian), torch.stack(list(persian.values())), 0.23))
+    texts = [t for rows, _, _ in groups for t in rows]
+    vectors = torch.cat([v for _, v, _ in groups])
+    share = torch.cat([torch.full((len(r),), s / len(r)) for r, _, s in groups])
+    return texts, vectors, share
 
 
 def main() -> None:

@@ -28,9 +28,7 @@ def main() -> None:
     names = ["cat", "dog", "human"]
     photos = [paths.PHOTOS / f"{n}.jpg" for n in names]
     texts = model.embed_texts([f"a picture of a {n}" for n in names])
-    chance = (model.model.scale().cpu() * model.embed_images(photos) @ texts.T).softmax(
-        1
-    )
+    chance = model.chances(model.embed_images(photos), texts)
     figure, axes = plots.plt.subplots(1, 6, figsize=(9.6, 1.9))
     for at, photo in enumerate(photos):
         axes[2 * at].imshow(plots.array(corpus.read_picture(photo, 300)))

@@ -135,7 +135,7 @@ def scratch(
     average = Average(model, 0.995)
     optimiser = torch.optim.AdamW(groups(model, 0.1), betas=(0.9, 0.98), eps=1e-6)
     draw = Draw(split, batch, seed)
-    path = (out or WORK / "scratch.safetensors").with_suffix(".checkpoint")
+    path = WORK / "scratch.checkpoint"
     first, minutes = 0, 0.0
     if resume and path.exists():
         saved = torch.load(path, weights_only=False)  # our own file
@@ -196,8 +196,17 @@ def scratch(
         "machine": f"CPU, {torch.get_num_threads()} threads",
     }
     if out:
-        weights.save_clip(out, model, tokenizer, card)
+        finish(out, model, tokenizer, card)
     return model
+
+
+def finish(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
+    """Save the finished model, measure it, and enter the figures in its card."""
+    from .evaluate import clip_table
+
+    weights.save_clip(path, model, tokenizer, card)
+    figures = {k: round(v, 4) for k, v in clip_table(str(path)).items()}
+    weights.save_clip(path, model, tokenizer, card | {"figures": figures})
 
 
 def save_checkpoint(path: Path, **state) -> None:

@@ -19,12 +19,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import augment, corpus, paths, weights
+from .. import augment, corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
-from . import pocket_texts
-from .teachers import load_trunk, sentence_vectors
-from .train import WORK, Average, Draw, data_hash, learning_rate, save_checkpoint
+from .pocket_texts import ClassMeans, Texts, student_texts
+from .teachers import load_trunk
+from .train import (
+    WORK,
+    Average,
+    Draw,
+    data_hash,
+    finish,
+    learning_rate,
+    save_checkpoint,
+)
 
 TRAIN_SIZE = 128  # pixels a side in training; a little larger at use (FixRes)
 FROZEN = 3  # the first stages of the trunk keep their ImageNet weights
@@ -47,30 +55,6 @@ def pocket_config() -> Config:
     )
 
 
-class Texts:
-    """The sentence vectors of all concepts, several wordings each, and of ImageNet."""
-
-    def __init__(self, split: corpus.Corpus):
-        table = pocket_texts.concept_texts(split)
-        flat = [t for rows in table.values() for t in rows]
-        vectors = sentence_vectors(flat, "concepts")
-        parts = vectors.split([len(rows) for rows in table.values()])
-        self.index = {concept: i for i, concept in enumerate(table)}
-        most = max(len(p) for p in parts)
-        self.count = torch.tensor([len(p) for p in parts])
-        self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
-        texts, self.true = pocket_texts.imagenet_texts()
-        self.imagenet = sentence_vectors(texts, "imagenet")
-        self.hide = torch.zeros(1000, len(texts), dtype=torch.bool)
-        for row, rows in enumerate(self.true):
-            self.hide[row, rows] = True
-
-    def wording(self, g: torch.Generator) -> Tensor:
-        """One random wording per concept, (concepts, 384)."""
-        pick = (torch.rand(len(self.count), generator=g) * self.count).long()
-        return self.vectors[torch.arange(len(pick)), pick]
-
-
 def trunk_parts(trunk: nn.Module):
     """The frozen early part and the trained late part, as two functions."""
 
@@ -82,34 +66,6 @@ def trunk_parts(trunk: nn.Module):
         return trunk.forward_head(x, pre_logits=True)
 
     return early, late
-
-
-class ClassMeans:
-    """Guess the mean feature of every ImageNet class from the classifier alone.
-
-    For a linear discriminant the rows are S^-1 (class mean - mean), so the class mean
-    lies along S row; S and the mean are taken from features of drawings.
-    """
-
-    def __init__(self, features: Tensor, classifier: nn.Linear):
-        self.mean = features.mean(0)
-        spread = features - self.mean
-        S = spread.T @ spread / len(features)
-        rows = classifier.weight.detach()
-        self.way = rows @ S  # (1000, 1280)
-        self.gain = (self.way * rows).sum(1)
-        self.start = classifier.bias.detach() + rows @ self.mean
-        self.spread = spread
-
-    def draw(self, classes: Tensor, g: torch.Generator) -> Tensor:
-        """(N,) classes -> (N, 1280) features with that class logit between 6 and 14."""
-        n = len(classes)
-        goal = torch.rand(n, generator=g) * 8 + 6
-        far = (goal - self.start[classes]) / self.gain[classes]
-        noise = self.spread[torch.randint(len(self.spread), (n,), generator=g)]
-        size = 0.5 * torch.rand(n, 1, generator=g)
-        out = self.mean + far[:, None] * self.way[classes] + size * noise
-        return out.clamp(min=0)
 
 
 def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bool):
@@ -239,34 +195,6 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
     return model, text_map, minutes + (time.time() - began) / 60
 
 
-def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
-    """Texts of stage 2, their sentence vectors, and how often each is drawn.
-
-    A Persian name has the vector of its English twin.
-    """
-    table = pocket_texts.concept_texts(split)
-    flat = [t for rows in table.values() for t in rows]
-    imagenet, _ = pocket_texts.imagenet_texts()
-    words = pocket_texts.word_texts()
-    groups = [
-        (flat, sentence_vectors(flat, "concepts"), 0.35),
-        (imagenet, sentence_vectors(imagenet, "imagenet"), 0.12),
-        (words, sentence_vectors(words, "words"), 0.3),
-    ]
-    lookup = dict(zip(flat, groups[0][1], strict=True))
-    persian = {}
-    for c in split.cards:
-        if c.get("name_fa") and c["name"] in lookup:
-            persian[c["name_fa"]] = lookup[c["name"]]
-            for word in c.get("keywords_fa", [])[:2]:
-                persian.setdefault(f"{c['name_fa']}، {word}", lookup[c["name"]])
-    groups.append((list(persian), torch.stack(list(persian.values())), 0.23))
-    texts = [t for rows, _, _ in groups for t in rows]
-    vectors = torch.cat([v for _, v, _ in groups])
-    share = torch.cat([torch.full((len(r),), s / len(r)) for r, _, s in groups])
-    return texts, vectors, share
-
-
 def text_stage(model: CLIP, split, text_map, steps: int, batch: int, seed: int):
     """Stage 2: teach the text tower the mapped sentence vectors."""
     torch.manual_seed(seed)
@@ -360,7 +288,5 @@ def pocket(
         "machine": f"CPU, {torch.get_num_threads()} threads",
         "teachers": "EfficientNet-Lite0 (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
     }
-    weights.save_clip(
-        out or paths.MODELS / "pocket.safetensors", model, tokenizer, card
-    )
+    finish(out or paths.MODELS / "pocket.safetensors", model, tokenizer, card)
     return model
