@@ -53,14 +53,10 @@ def imagenet_texts() -> tuple[list[str], list[list[int]]]:
 
 
 def word_texts() -> list[str]:
-    """Words and glosses of the physical things of WordNet."""
+    """The words for the physical things of WordNet (no glosses: too slow)."""
     net = WordNet()
-    texts = {}
-    for synset in net.physical():
-        for lemma in net.lemmas[synset][:2]:
-            texts[lemma.lower()] = None
-        texts[f"{net.lemmas[synset][0].lower()}: {net.gloss[synset]}"[:120]] = None
-    return list(texts)
+    lemmas = (w.lower() for s in net.physical() for w in net.lemmas[s][:2])
+    return list(dict.fromkeys(lemmas))
 
 
 class Texts:

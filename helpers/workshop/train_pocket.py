@@ -1,17 +1,20 @@
-"""Train ``pocket`` in two stages (see ``train.py`` for the command).
+"""Train ``pocket`` in three stages (see ``train.py`` for the command).
 
 1. The image tower: EfficientNet-Lite0 with ImageNet weights, its late stages tuned on
    drawings of the train split against MiniLM sentence vectors, seen through one learnt
    linear map. ImageNet's classes join in as pseudo-features (class means guessed from
    the classifier rows), so that words keep their meaning on photographs.
-2. The text tower: a small transformer that learns to give the same mapped vectors from
-   its own tokens, over captions (English and Persian), class names and WordNet.
+2. The head (pocket_head.py): tuned and original trunk are averaged, then the ways from
+   its features into the space, and the map of the words, are fitted again.
+3. The text tower: a small transformer that learns to give MiniLM's vectors from its own
+   tokens, over captions (English and Persian), class names and WordNet's things.
 """
 
 import copy
 import math
 import random
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -22,6 +25,7 @@ from tqdm import tqdm
 from .. import augment, corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
+from .pocket_head import blend, fit_head, photo_loss, view_features
 from .pocket_texts import ClassMeans, Texts, student_texts
 from .teachers import load_trunk
 from .train import (
@@ -69,7 +73,7 @@ def trunk_parts(trunk: nn.Module):
 
 
 def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bool):
-    """Stage 1: returns the model with its image tower trained, and the text map."""
+    """Stage 1: returns the model with its image tower trained, and the minutes."""
     torch.manual_seed(seed)
     config = pocket_config()
     model = CLIP(config)
@@ -156,15 +160,7 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
             logits.log_softmax(-1), before.log_softmax(-1), log_target=True,
             reduction="batchmean",
         )  # fmt: skip
-        classes = torch.randint(1000, (256,), generator=g)
-        pseudo = means.draw(classes, g)
-        photo = tower.join(pseudo, trunk.classifier(pseudo))
-        known = F.normalize(text_map(texts.imagenet), dim=-1)
-        scores = model.scale() * F.normalize(photo, dim=-1) @ known.T
-        right = torch.tensor([draw.rng.choice(texts.true[c]) for c in classes.tolist()])
-        hide = texts.hide[classes].clone()
-        hide[torch.arange(256), right] = False  # other true names are no negatives
-        loss_photo = F.cross_entropy(scores.masked_fill(hide, -1e4), right)
+        loss_photo = photo_loss(model, means, texts, text_map, 256, g, draw.rng)
         loss = loss_art + loss_keep + 0.5 * loss_photo
         optimiser.zero_grad()
         loss.backward()
@@ -192,71 +188,61 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
                 minutes=minutes + (last - began) / 60,
             )
     both.load_state_dict(average.state)
-    return model, text_map, minutes + (time.time() - began) / 60
+    return model, minutes + (time.time() - began) / 60
 
 
-def text_stage(model: CLIP, split, text_map, steps: int, batch: int, seed: int):
-    """Stage 2: teach the text tower the mapped sentence vectors."""
+def text_stage(split, steps: int, batch: int, seed: int) -> tuple[CLIP, Tokenizer]:
+    """Stage 3: a CLIP whose text tower gives MiniLM's vectors, and its tokenizer.
+
+    The text map is linear and comes last, so it is multiplied in afterwards.
+    """
     torch.manual_seed(seed)
-    texts, vectors, share = student_texts(split)
-    with torch.no_grad():
-        goal = F.normalize(text_map(vectors), dim=-1)
+    texts, goal, share = student_texts(split)
     rng = random.Random(seed)
-    sample = rng.sample(texts, min(60_000, len(texts)))
-    weighted = texts[: len(texts) // 4] + sample
-    tokenizer = Tokenizer(learn_merges(weighted, model.config.vocab - 514), 32)
-    model.config.vocab = len(tokenizer)
-    fresh = CLIP(model.config)  # text tower of the right size
-    fresh.visual, fresh.logit_scale = model.visual, model.logit_scale
-    model = fresh
-    import warnings
-
+    sample = texts[: len(texts) // 4] + rng.sample(texts, min(60_000, len(texts)))
+    config = pocket_config()
+    tokenizer = Tokenizer(learn_merges(sample, config.vocab - 514), config.context)
+    config.vocab = len(tokenizer)
+    model = CLIP(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a few glosses are cut
         tokens = tokenizer(texts)
-    names = [n for n, _ in model.named_parameters() if not n.startswith("visual")]
-    params = [p for n, p in model.named_parameters() if n in names]
+    named = [(n, p) for n, p in model.named_parameters() if is_text(n)]
+    params = [p for _, p in named]
     optimiser = torch.optim.AdamW(params, weight_decay=0.02, betas=(0.9, 0.98))
-    words = nn.ModuleDict(
-        {"t": model.transformer, "e": model.token_embedding, "l": model.ln_final}
-    )
-    extra = [model.positional_embedding, model.text_projection]
-    average = Average(words, 0.998)
-    mean_extra = [p.detach().clone() for p in extra]
+    mean = [p.detach().clone() for p in params]
     g = torch.Generator().manual_seed(seed)
     bar = tqdm(range(steps), desc="pocket, text tower", mininterval=10)
     for step in bar:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, 1.5e-3, 200)
+            group["lr"] = learning_rate(step, steps, 2e-3, 60)
         rows = torch.multinomial(share, batch, generator=g)
         with torch.autocast("cpu", torch.bfloat16):
             out = model.encode_text(tokens[rows])
         wanted = goal[rows]
-        same = wanted @ wanted.T > 0.999
-        scores = (30 * out @ wanted.T).masked_fill(
-            same & ~torch.eye(batch).bool(), -1e4
-        )
+        twin = (wanted @ wanted.T > 0.999) & ~torch.eye(batch, dtype=torch.bool)
+        scores = (30 * out @ wanted.T).masked_fill(twin, -1e4)
         near = F.cross_entropy(scores, torch.arange(batch))
-        loss = 4 * (1 - (out * wanted).sum(1)).mean() + 0.5 * near
+        cosine = (out * wanted).sum(1).mean()
+        loss = 4 * (1 - cosine) + 0.5 * near
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
-        average.update(words, step)
+        rate = 1 - min(0.99, (step + 1) / (step + 10))
         with torch.no_grad():
-            for m, p in zip(mean_extra, extra, strict=True):
-                m.lerp_(p, 1 - min(0.998, (step + 1) / (step + 10)))
+            torch._foreach_lerp_(mean, params, rate)
         if step % 100 == 0:
-            print(
-                f"text step {step} loss {loss:.3f} "
-                f"cosine {(out * wanted).sum(1).mean():.3f}",
-                flush=True,
-            )
-    words.load_state_dict(average.state)
+            print(f"text {step} loss {loss:.3f} cosine {cosine:.3f}", flush=True)
     with torch.no_grad():
-        for m, p in zip(mean_extra, extra, strict=True):
+        for p, m in zip(params, mean, strict=True):
             p.copy_(m)
     return model.eval(), tokenizer
+
+
+def is_text(name: str) -> bool:
+    """Does a parameter of CLIP belong to the text tower?"""
+    return not name.startswith(("visual", "logit_scale"))
 
 
 def pocket(
@@ -266,27 +252,39 @@ def pocket(
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    text_steps: int = 3000,
+    head_steps: int = 300,
+    text_steps: int = 800,
 ) -> CLIP:
-    """Train ``pocket``: both stages, then save with its card."""
+    """Train ``pocket``: three stages, then save with its card."""
     split = corpus.load("train")
     path = WORK / "pocket-image.checkpoint"
+    model, minutes = image_stage(split, steps, batch, seed, path, resume)
     began = time.time()
-    model, text_map, minutes = image_stage(split, steps, batch, seed, path, resume)
-    torch.save(
-        {"model": model.state_dict(), "map": text_map.state_dict()},
-        WORK / "pocket-image.pt",
-    )
-    model, tokenizer = text_stage(model, split, text_map, text_steps, 384, seed)
+    imagenet = CLIP(pocket_config()).visual
+    load_trunk(imagenet)
+    trunk = model.visual.trunk
+    trunk.load_state_dict(blend(trunk.state_dict(), imagenet.trunk.state_dict()))
+    features, rows = view_features(model, split, views=2, seed=seed + 7)
+    text_map = fit_head(model, split, features, rows, head_steps, 768, seed)
+    words, tokenizer = text_stage(split, text_steps, 384, seed)
     card = {
         "model": "pocket",
         "data": data_hash(),
         "seed": seed,
-        "steps": [steps, text_steps],
-        "batch": [batch, 384],
+        "steps": [steps, head_steps, text_steps],
+        "batch": [batch, 768, 384],
         "minutes": round(minutes + (time.time() - began) / 60, 1),
         "machine": f"CPU, {torch.get_num_threads()} threads",
         "teachers": "EfficientNet-Lite0 (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
     }
+    model = compose(model, words, text_map)
     finish(out or paths.MODELS / "pocket.safetensors", model, tokenizer, card)
     return model
+
+
+@torch.no_grad()
+def compose(model: CLIP, words: CLIP, text_map: nn.Linear) -> CLIP:
+    """One model: the image tower of one, the text tower of the other, mapped."""
+    words.visual, words.logit_scale = model.visual, model.logit_scale
+    words.text_projection.copy_(words.text_projection @ text_map.weight.T)
+    return words.eval()
