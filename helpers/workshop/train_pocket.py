@@ -1,13 +1,12 @@
-"""Train ``pocket`` in three stages (see ``train.py`` for the command).
+"""Train ``pocket`` in two stages (see ``train.py`` for the command).
 
 1. The image tower: EfficientNet-Lite0 with ImageNet weights, its late stages tuned on
    drawings of the train split against MiniLM sentence vectors, seen through one learnt
    linear map. ImageNet's classes join in as pseudo-features (class means guessed from
    the classifier rows), so that words keep their meaning on photographs.
-2. The head (pocket_head.py): tuned and original trunk are averaged, then the ways from
-   its features into the space, and the map of the words, are fitted again.
-3. The text tower: a small transformer that learns to give MiniLM's vectors from its own
-   tokens, over captions (English and Persian), class names and WordNet's things.
+2. The text tower: a small transformer that learns to give MiniLM's vectors from its own
+   tokens, over captions (English and Persian), class names and WordNet's things. The
+   linear map is multiplied in at the end.
 """
 
 import copy
@@ -25,7 +24,6 @@ from tqdm import tqdm
 from .. import augment, corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
-from .pocket_head import blend, fit_head, photo_loss, view_features
 from .pocket_texts import ClassMeans, Texts, student_texts
 from .teachers import load_trunk
 from .train import (
@@ -72,8 +70,25 @@ def trunk_parts(trunk: nn.Module):
     return early, late
 
 
+def photo_loss(model, means: ClassMeans, texts: Texts, text_map, n: int, g, rng):
+    """Cross-entropy of pseudo-photographs against the names of ImageNet.
+
+    One true name of the class is the target; its other true names are left out.
+    """
+    tower = model.visual
+    classes = torch.randint(1000, (n,), generator=g)
+    pseudo = means.draw(classes, g)
+    image = F.normalize(tower.join(pseudo, tower.trunk.classifier(pseudo)), dim=-1)
+    known = F.normalize(text_map(texts.imagenet), dim=-1)
+    right = torch.tensor([rng.choice(texts.true[c]) for c in classes.tolist()])
+    hide = texts.hide[classes].clone()
+    hide[torch.arange(n), right] = False
+    scores = model.logit_scale.exp() * image @ known.T
+    return F.cross_entropy(scores.masked_fill(hide, -1e4), right)
+
+
 def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bool):
-    """Stage 1: returns the model with its image tower trained, and the minutes."""
+    """Stage 1: returns the model with its image tower trained, the text map, the minutes."""
     torch.manual_seed(seed)
     config = pocket_config()
     model = CLIP(config)
@@ -188,11 +203,11 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
                 minutes=minutes + (last - began) / 60,
             )
     both.load_state_dict(average.state)
-    return model, minutes + (time.time() - began) / 60
+    return model, text_map, minutes + (time.time() - began) / 60
 
 
 def text_stage(split, steps: int, batch: int, seed: int) -> tuple[CLIP, Tokenizer]:
-    """Stage 3: a CLIP whose text tower gives MiniLM's vectors, and its tokenizer.
+    """Stage 2: a CLIP whose text tower gives MiniLM's vectors, and its tokenizer.
 
     The text map is linear and comes last, so it is multiplied in afterwards.
     """
@@ -252,27 +267,20 @@ def pocket(
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    head_steps: int = 300,
     text_steps: int = 800,
 ) -> CLIP:
-    """Train ``pocket``: three stages, then save with its card."""
+    """Train ``pocket``: both stages, then save with its card."""
     split = corpus.load("train")
     path = WORK / "pocket-image.checkpoint"
-    model, minutes = image_stage(split, steps, batch, seed, path, resume)
+    model, text_map, minutes = image_stage(split, steps, batch, seed, path, resume)
     began = time.time()
-    imagenet = CLIP(pocket_config()).visual
-    load_trunk(imagenet)
-    trunk = model.visual.trunk
-    trunk.load_state_dict(blend(trunk.state_dict(), imagenet.trunk.state_dict()))
-    features, rows = view_features(model, split, views=2, seed=seed + 7)
-    text_map = fit_head(model, split, features, rows, head_steps, 768, seed)
     words, tokenizer = text_stage(split, text_steps, 384, seed)
     card = {
         "model": "pocket",
         "data": data_hash(),
         "seed": seed,
-        "steps": [steps, head_steps, text_steps],
-        "batch": [batch, 768, 384],
+        "steps": [steps, text_steps],
+        "batch": [batch, 384],
         "minutes": round(minutes + (time.time() - began) / 60, 1),
         "machine": f"CPU, {torch.get_num_threads()} threads",
         "teachers": "EfficientNet-Lite0 (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
