@@ -88,7 +88,7 @@ def photo_loss(model, means: ClassMeans, texts: Texts, text_map, n: int, g, rng)
 
 
 def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bool):
-    """Stage 1: returns the model with its image tower trained, the text map, the minutes."""
+    """Stage 1: returns the model with its image tower trained, text map, minutes."""
     torch.manual_seed(seed)
     config = pocket_config()
     model = CLIP(config)
