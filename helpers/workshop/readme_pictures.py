@@ -5,7 +5,7 @@ import torch
 from .. import clip, corpus, paths, plots
 from ..widgets import rank
 
-QUERIES = ("a slice of pizza", "something that flies", "a sad face", "یک گربه")
+QUERIES = ("a guitar", "an umbrella", "a red heart", "گربه")
 WIDE = 8
 
 
