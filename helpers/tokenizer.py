@@ -109,7 +109,10 @@ class Tokenizer:
         self.bytes = {s: b for b, s in byte_letters().items()}
         self.context, self.persian = context, persian
         self.start, self.end = len(symbols) - 2, len(symbols) - 1
-        self._known = {"<|startoftext|>": (self.start,), "<|endoftext|>": (self.end,)}
+        self._known: dict[str, tuple[int, ...]] = {}
+        if not persian:  # OpenAI's tokenizer takes typed markers at their word
+            self._known["<|startoftext|>"] = (self.start,)
+            self._known["<|endoftext|>"] = (self.end,)
 
     def __len__(self) -> int:
         return len(self.symbols)
