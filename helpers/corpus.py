@@ -28,7 +28,6 @@ except ImportError:
 
 SPLITS = ("train", "unseen_artist", "unseen_concept", "photos")
 MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
-TEMPLATES = ("{}", "a {}", "{style} of a {}", "a picture of a {}", "a {style}: {}")
 
 
 class Corpus(Dataset):
