@@ -1,6 +1,5 @@
 """Weights files: safetensors with a card inside, checked by sha256 before use."""
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,8 @@ from safetensors.torch import save_file
 
 from . import paths
 from .clip import CLIP, Config
+from .download import sha256
 from .tokenizer import Tokenizer
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
@@ -29,19 +20,23 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
     The file's hash is entered in ``hashes.json`` beside it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: (v.half() if v.is_floating_point() else v).contiguous()
         for k, v in model.state_dict().items()
     }
-    rows = [[tokenizer.ids[a], tokenizer.ids[b]] for a, b in tokenizer.merges]
-    tensors["tokenizer.merges"] = torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
+    tensors["tokenizer.merges"] = merge_ids(tokenizer)
     metadata = {
         "kind": "clip",
         "config": json.dumps(asdict(model.config)),
         "tokenizer": json.dumps({"persian": tokenizer.persian}),
         "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
     }
+    save(path, tensors, metadata)
+
+
+def save(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all, and note its sha256 beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata)
     part.chmod(0o644)
@@ -87,16 +82,27 @@ def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
     """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
     tensors, metadata = read(path, "clip")
     config = Config(**json.loads(metadata["config"]))
-    rows = tensors.pop("tokenizer.merges", torch.empty(0, 2)).to(torch.int32).tolist()
-    symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
-    for left, right in rows:
-        symbols.append(symbols[left] + symbols[right])
-    merges = [(symbols[left], symbols[right]) for left, right in rows]
+    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)))
     persian = json.loads(metadata["tokenizer"])["persian"]
     model = CLIP(config)
     load_state(model, tensors, Path(path).name)
-    tokenizer = Tokenizer(merges, config.context, persian)
+    tokenizer = Tokenizer(pairs, config.context, persian)
     return model.eval(), tokenizer, json.loads(metadata["card"])
+
+
+def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:
+    """The merges of a tokenizer as (N, 2) uint16 token ids, small to store."""
+    rows = [[tokenizer.ids[a], tokenizer.ids[b]] for a, b in tokenizer.merges]
+    return torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
+
+
+def merges(ids: torch.Tensor) -> list[tuple[str, str]]:
+    """The merges that ``merge_ids`` stored, as pairs of symbols."""
+    symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
+    rows = ids.to(torch.int32).tolist()
+    for left, right in rows:
+        symbols.append(symbols[left] + symbols[right])
+    return [(symbols[left], symbols[right]) for left, right in rows]
 
 
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
@@ -109,9 +115,22 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
             f"{name} does not fit this model: {len(missing)} names and {len(wrong)} "
             f"shapes differ, the first is {(missing + wrong)[0]}."
         )
-    model.load_state_dict({k: v.to(mine[k].dtype) for k, v in tensors.items()})
+    model.load_state_dict(
+        {k: v.to(mine[k].dtype) for k, v in tensors.items()}, assign=True
+    )
 
 
 def shipped() -> list[str]:
-    """Names of the models in data/models."""
-    return sorted(p.stem for p in paths.MODELS.glob("*.safetensors"))
+    """Names of the CLIP models in data/models."""
+    return sorted(
+        p.stem for p in paths.MODELS.glob("*.safetensors") if kind(p) == "clip"
+    )
+
+
+def kind(path: Path) -> str:
+    """What one of our files holds ("clip", "tokenizer" ...), from its first bytes."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("kind", "something else")
+    except (SafetensorError, OSError):
+        return "a damaged file"

@@ -37,7 +37,7 @@ def imagenet_texts() -> tuple[list[str], list[list[int]]]:
     net, leaves = WordNet(), imagenet_synsets()
     below: dict[str, list[int]] = {}
     for index, leaf in enumerate(leaves):
-        for synset in net.ancestors(leaf):
+        for synset in sorted(net.ancestors(leaf)):
             below.setdefault(synset, []).append(index)
     texts: dict[str, int] = {}
     true: list[list[int]] = [[] for _ in leaves]
@@ -129,7 +129,8 @@ def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
     persian = {}
     for c in split.cards:
         if c.get("name_fa") and c["name"] in lookup:
-            persian[c["name_fa"]] = lookup[c["name"]]
+            for form in ("{}", "یک {}", "عکس {}", "تصویری از {}"):
+                persian[form.format(c["name_fa"])] = lookup[c["name"]]
             for word in c.get("keywords_fa", [])[:2]:
                 persian.setdefault(f"{c['name_fa']}، {word}", lookup[c["name"]])
     groups.append((list(persian), torch.stack(list(persian.values())), 0.23))
