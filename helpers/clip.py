@@ -87,11 +87,11 @@ class CLIP(nn.Module):
         if not self.config.causal:  # hide the padding instead
             here = torch.arange(T, device=tokens.device) <= end[:, None]  # (B, T)
             mask = here[:, None, None, :]
-        x = self.ln_final(self.transformer(x, self.config.causal, mask))
         if self.config.pool == "mean":
+            x = self.ln_final(self.transformer(x, self.config.causal, mask))
             x = (x * here[..., None]).sum(1) / here.sum(1, keepdim=True)
-        else:
-            x = x[torch.arange(len(x), device=x.device), end]
+        else:  # (B, C) at the <end> token
+            x = self.ln_final(self.transformer(x, self.config.causal, mask, at=end))
         return F.normalize((x @ self.text_projection).float(), dim=-1)
 
     def scale(self) -> Tensor:
@@ -246,6 +246,8 @@ def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Re
                     f'There is no model called "{name}"; choose from {known}.'
                 )
         model, tokenizer, card = weights.load_clip(path)
+        if hasattr(model.visual, "fold"):
+            model.visual.fold()
         name = path.stem
     mark = weights.sha256(path)[:16]
     return Ready(name, model, tokenizer, card, device, mark, bf16)
