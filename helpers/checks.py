@@ -104,3 +104,83 @@ def hit_rate(function) -> None:
         (([1, 2, 3, 4], [1, 0, 3, 0]), 0.5, "two of four agree"),
     ]
     exercise(function, cases, "Return a share between 0 and 1.")
+
+
+def ensemble(function) -> None:
+    """02, exercise 1: one weight per class from the vectors of several templates."""
+    cases = []
+    for c, k, d in ((1, 1, 4), (3, 2, 8), (5, 7, 16)):
+        vectors = 3 * seeded(c, k, d, seed=c + k)
+        unit = vectors / vectors.norm(dim=2, keepdim=True)
+        mean = unit.sum(1)
+        want = mean / mean.norm(dim=1, keepdim=True)
+        hint = "bring to length 1, take the mean over the templates, again to length 1"
+        cases.append(((vectors,), want, hint))
+    exercise(function, cases, "vectors has shape (C, K, D); return (C, D).")
+
+
+def top_five(function) -> None:
+    """02, exercise 2: is the right class among the five best?"""
+    cases = []
+    for n, c in ((1, 6), (8, 6), (30, 40)):
+        scores = seeded(n, c, seed=n + c)
+        labels = torch.randint(c, (n,), generator=torch.Generator().manual_seed(n))
+        place = (scores > scores.gather(1, labels[:, None])).sum(1)
+        want = (place < 5).float().mean().item()
+        hint = "a picture counts if fewer than five classes score higher"
+        cases.append(((scores, labels), want, hint))
+    exercise(function, cases, "scores is (N, C), labels (N,); return a share.")
+
+
+def best_scale(function) -> None:
+    """02, exercise 3: the temperature that makes the true classes most likely."""
+    cases = []
+    for n, c in ((12, 3), (40, 5)):
+        cosines = 0.2 * seeded(n, c, seed=n).tanh()
+        labels = (cosines + 0.05 * seeded(n, c, seed=n + 1)).argmax(1)
+        scales = [1.0, 10.0, 30.0, 100.0, 1000.0]
+        losses = [F.cross_entropy(s * cosines, labels).item() for s in scales]
+        want = scales[losses.index(min(losses))]
+        hint = "take the scale with the smallest mean of -log(chance of the true class)"
+        cases.append(((cosines, labels, scales), want, hint))
+    exercise(function, cases, "Return one of the scales.")
+
+
+def mixed_query(function) -> None:
+    """03, exercise 1: words and a picture in one query."""
+    cases = []
+    for d, weight in ((4, 0.0), (8, 0.3), (16, 1.0)):
+        words = F.normalize(seeded(d, seed=d), dim=0)
+        picture = F.normalize(seeded(d, seed=d + 1), dim=0)
+        mixed = (1 - weight) * words + weight * picture
+        hint = "mix with the weight, then bring the result back to length 1"
+        cases.append(((words, picture, weight), mixed / mixed.norm(), hint))
+    exercise(function, cases, "weight is the share of the picture.")
+
+
+def mean_rank(function) -> None:
+    """03, exercise 2: the mean place of the right picture."""
+    cases = []
+    for n in (1, 5, 20):
+        scores = seeded(n, n, seed=n)
+        place = (scores > scores.diagonal()[:, None]).sum(1) + 1
+        hint = "place 1 is the best: count what scores higher, and add one"
+        cases.append(((scores,), place.float().mean().item(), hint))
+    exercise(function, cases, "Row i belongs to column i.")
+
+
+def lists_to_read(function) -> None:
+    """03, exercise 3: search only the nearest lists (an IVF index by hand)."""
+    cases = []
+    for n, c, probes in ((6, 2, 1), (60, 6, 2), (60, 6, 6)):
+        x = F.normalize(seeded(n, 8, seed=n), dim=1)
+        centres = F.normalize(seeded(c, 8, seed=c), dim=1)
+        query = F.normalize(seeded(8, seed=n + c), dim=0)
+        lists = (x @ centres.T).argmax(1)
+        near = (centres @ query).topk(probes).indices
+        inside = torch.isin(lists, near)
+        scores = (x @ query).masked_fill(~inside, -9.0)
+        hint = "keep the rows whose list is among the nearest, then take the best"
+        want = int(scores.argmax()) if inside.any() else -1
+        cases.append(((x, lists, centres, query, probes), want, hint))
+    exercise(function, cases, "Return the index of the best row, or -1 if none.")

@@ -43,3 +43,8 @@ def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     return (
         torch.stack([right[labels == c].mean() for c in labels.unique()]).mean().item()
     )
+
+
+def about(share: float) -> str:
+    """A share as "about 45 %", in steps of 5: what survives a change of machine."""
+    return f"about {5 * round(20 * share)} %"

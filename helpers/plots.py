@@ -218,16 +218,87 @@ def chance_bars(ax, chances: dict[str, float]) -> None:
     ax.spines["bottom"].set_visible(False)
 
 
-def picture_and_bars(picture, chances: dict[str, float], title: str = "") -> None:
-    """A photograph with the probability of each class beside it."""
+def beside(picture, chances: dict[str, float], title: str = ""):
+    """A figure: a photograph with the probability of each class beside it."""
     style()
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(6.4, 2.3), width_ratios=[1, 1.5]
-    )
+    size = (6.4, max(2.3, 0.5 + 0.26 * len(chances)))
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1, 1.5])
     left.imshow(array(picture))
     left.axis("off")
     chance_bars(right, chances)
     right.set_title(title)
+    return figure
+
+
+def picture_and_bars(picture, chances: dict[str, float], title: str = "") -> None:
+    """Show a photograph with the probability of each class beside it."""
+    beside(picture, chances, title)
+    plt.show()
+
+
+def table(values: Tensor, rows: list[str], columns: list[str], label: str) -> None:
+    """A matrix of shares in [0, 1] as colours with its numbers in per cent."""
+    style()
+    size = (1.9 + 0.42 * len(columns), 1.2 + 0.32 * len(rows))
+    figure, ax = plt.subplots(figsize=size)
+    ax.imshow(values, cmap=MAP, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            share = float(values[i, j])
+            if share >= 0.005:
+                colour = "white" if share < 0.6 else "black"
+                ax.text(
+                    j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
+                    color=colour,
+                )  # fmt: skip
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(range(len(columns)), columns, rotation=60, ha="right")
+    ax.set_xlabel(label)
+    plt.show()
+
+
+def histogram(values: list[float], marks: dict[str, float], label: str) -> None:
+    """How often each share in [0, 1] occurs, with named vertical lines."""
+    style()
+    figure, ax = plt.subplots(figsize=(7.2, 2.6))
+    ax.hist([100 * v for v in values], bins=16, color=BLUE, alpha=0.5)
+    for (name, value), colour in zip(
+        marks.items(), (GREY, ORANGE, GREEN, "black"), strict=False
+    ):
+        ax.axvline(
+            100 * value, color=colour, lw=2, label=f"{name}: {100 * value:.0f} %"
+        )
+    ax.set_xlabel(f"{label} (%)")
+    ax.set_ylabel("templates")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    plt.show()
+
+
+def tradeoff(runs: dict[str, list], xlabel: str, ylabel: str) -> None:
+    """Quality against cost, one line a method of (quality in [0, 1], cost) points."""
+    style()
+    figure, ax = plt.subplots(figsize=(6.4, 3.6))
+    for name, points in runs.items():
+        ax.plot([p[1] for p in points], [100 * p[0] for p in points], "o-", label=name)
+    ax.set_xscale("log")
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(f"{ylabel} (%)")
+    ax.set_ylim(top=102)
+    ax.legend(frameon=False, loc="lower right")
+    plt.show()
+
+
+def reliability(runs: dict[str, list], ax=None) -> None:
+    """Confidence against accuracy, one line a run of (confidence, accuracy, count)."""
+    style()
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.6, 4.2))
+    ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    for name, rows in runs.items():
+        ax.plot([r[0] for r in rows], [r[1] for r in rows], "o-", ms=4, label=name)
+    ax.set_xlabel("how sure the model is")
+    ax.set_ylabel("how often it is right")
+    ax.legend(frameon=False)
     plt.show()
 
 

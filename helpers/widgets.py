@@ -3,10 +3,12 @@
 Only what ipywidgets 7.7 and 8 share is used, so they work in Colab as in JupyterLab.
 """
 
+from pathlib import Path
+
 import ipywidgets as w
 import torch
 
-from . import plots
+from . import corpus, plots, zeroshot
 
 
 class Panel(w.VBox):
@@ -104,6 +106,83 @@ def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]
     scores = vectors @ model.embed_texts([text])[0]
     best = scores.topk(min(count, len(scores)))
     return best.indices.tolist(), best.values.tolist()
+
+
+class ClassifyPanel(Panel):
+    """Pick or upload a picture, edit classes and template, see the bars move.
+
+    model: a ready CLIP; pictures: {name: path}; classes: names with commas between.
+    """
+
+    title = "Zero-shot panel: edit the classes and the template, press Classify"
+
+    def __init__(self, model, pictures: dict, classes: str, template: str):
+        self.model, self.pictures = model, pictures
+        wide = w.Layout(width="460px")
+        self.picture = w.Dropdown(options=list(pictures), description="picture")
+        self.upload = w.FileUpload(accept="image/*", multiple=False)
+        self.classes = w.Text(value=classes, description="classes", layout=wide)
+        self.template = w.Text(value=template, description="template", layout=wide)
+        self.image = picture_box(700, 253)
+        rows = [w.HBox([self.picture, self.upload]), self.classes, self.template]
+        super().__init__([*rows, self.image], "Classify")
+
+    def run(self) -> str:
+        names = zeroshot.check_classes(self.classes.value)
+        raw = uploaded(self.upload.value)
+        picture = raw or self.pictures[self.picture.value]
+        weights = zeroshot.classifier(self.model, names, self.template.value)
+        image = self.model.embed_images([picture])
+        chances = self.model.chances(image, weights)[0].tolist()
+        table = dict(zip(names, chances, strict=True))
+        shown = dict(sorted(table.items(), key=lambda row: -row[1])[:10])
+        seen = corpus.read_picture(picture, 400)
+        self.image.value = plots.png(plots.beside(seen, shown, self.template.value))
+        best = max(table, key=table.get)
+        return f"{best}: {100 * table[best]:.0f} %"
+
+
+def uploaded(value) -> bytes | None:
+    """The bytes of an upload widget; ipywidgets 7 gives a dict, 8 a tuple."""
+    rows = list(value.values()) if isinstance(value, dict) else list(value)
+    return bytes(rows[-1]["content"]) if rows else None
+
+
+class IndexPanel(Panel):
+    """Search an ImageIndex by words, a picture, words to avoid; see a gallery.
+
+    index: the ImageIndex; show: place -> picture to display.
+    """
+
+    title = "Gallery panel: words, a picture, or both; press Search"
+
+    def __init__(self, index, show, query: str = "a boat on the water"):
+        self.index, self.show = index, show
+        wide = w.Layout(width="380px")
+        self.query = w.Text(value=query, description="words", layout=wide)
+        self.minus = w.Text(value="", description="but not", layout=wide)
+        self.upload = w.FileUpload(accept="image/*", multiple=False)
+        self.weight = w.FloatSlider(
+            value=0.5, min=0, max=1, step=0.1, description="picture"
+        )
+        self.distinct = w.Checkbox(value=True, description="hide near-duplicates")
+        self.image = picture_box(830, 340)
+        rows = [
+            w.HBox([self.query, self.minus]),
+            w.HBox([self.upload, self.weight, self.distinct]),
+        ]
+        super().__init__([*rows, self.image], "Search")
+
+    def run(self) -> str:
+        picture = uploaded(self.upload.value)
+        words = self.query.value.strip() or None
+        hits = self.index.search(
+            words, 12, picture, self.minus.value, self.weight.value, self.distinct.value
+        )
+        titles = [f"{Path(h.name).stem}\n{h.score:.2f}" for h in hits]
+        seen = [self.show(h.place) for h in hits]
+        self.image.value = plots.png(plots.grid(seen, titles, 6, 1.25))
+        return f"best of {len(self.index):,}: {titles[0]}".replace("\n", " ")
 
 
 class LivePicture(w.Image):

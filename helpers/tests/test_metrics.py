@@ -36,3 +36,9 @@ def test_same():
         [0, 1, 0],
         [1, 0, 0],
     ]
+
+
+def test_about_rounds_to_steps_of_five():
+    assert [metrics.about(x) for x in (0, 0.52, 0.53, 1)] == [
+        f"about {n} %" for n in (0, 50, 55, 100)
+    ]

@@ -7,11 +7,9 @@ training, tuning or seed picking sees them.
 import argparse
 
 import torch
-import torch.nn.functional as F
 
-from .. import clip, corpus, metrics, paths
+from .. import clip, corpus, metrics, paths, zeroshot
 
-TEMPLATES = ("{}", "a photo of a {}", "a picture of a {}")
 TARGETS = {  # what issue 2 asks for: (pocket, scratch)
     "photos, 149-way top-1": (0.65, 0.06),
     "photos, 149-way top-5": (0.85, 0.18),
@@ -25,12 +23,6 @@ TARGETS = {  # what issue 2 asks for: (pocket, scratch)
 }
 
 
-def class_vectors(model: clip.Ready, names: list[str]) -> torch.Tensor:
-    """One unit vector per class: the mean over a few templates."""
-    parts = [model.embed_texts([t.format(n) for n in names]) for t in TEMPLATES]
-    return F.normalize(torch.stack(parts).mean(0), dim=-1)
-
-
 def photos(model: clip.Ready) -> dict[str, float]:
     split = corpus.load("photos")
     images = model.embed_images(split.pictures())
@@ -39,7 +31,7 @@ def photos(model: clip.Ready) -> dict[str, float]:
         rows = [i for i, c in enumerate(split.cards) if c.get(kind)]
         names = sorted({split.cards[i][kind] for i in rows})
         labels = torch.tensor([names.index(split.cards[i][kind]) for i in rows])
-        classes = class_vectors(model, names)
+        classes = zeroshot.classifier(model, names)
         if kind == "fine":
             for k in (1, 5):
                 value = metrics.top_k(images[rows], classes, labels, k)
