@@ -34,6 +34,17 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
     save(path, tensors, metadata)
 
 
+def save_vqgan(path: Path, model, card: dict) -> None:
+    """Save a VQGAN as fp16 safetensors with its config and card."""
+    tensors = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    metadata = {
+        "kind": "vqgan",
+        "config": json.dumps(asdict(model.config)),
+        "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
+    }
+    save(Path(path), tensors, metadata)
+
+
 def save(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
     """Write a safetensors file whole or not at all, and note its sha256 beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)

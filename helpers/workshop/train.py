@@ -1,8 +1,8 @@
-"""Train what we ship: ``python -m helpers.workshop.train scratch|pocket``.
+"""Train what we ship: ``python -m helpers.workshop.train scratch|pocket|vqgan``.
 
-Both runs are seeded and resumable (a checkpoint every two minutes in the cache folder);
-the finished file lands in data/models with its card in the metadata. ``pocket`` also
-needs the packages that helpers/workshop/requirements.txt lists.
+All runs are seeded and resumable (a checkpoint every two minutes in the cache folder);
+the finished file lands in data/models with its card in the metadata. ``pocket`` and
+``vqgan`` also need the packages that helpers/workshop/requirements.txt lists.
 """
 
 import argparse
@@ -137,10 +137,8 @@ def scratch(
     draw = Draw(split, batch, seed)
     path = WORK / "scratch.checkpoint"
     first, minutes = 0, 0.0
-    if resume and path.exists():
-        saved = torch.load(path, weights_only=False)  # our own file
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
+    parts = {"model": model, "optimiser": optimiser}
+    if resume and (saved := resume_from(path, parts)):
         average.state, first, minutes = (
             saved["average"],
             saved["step"],
@@ -209,6 +207,16 @@ def finish(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
     weights.save_clip(path, model, tokenizer, card | {"figures": figures})
 
 
+def resume_from(path: Path, parts: dict) -> dict | None:
+    """Load a checkpoint's state into its parts; the rest comes back, None if none."""
+    if not path.exists():
+        return None
+    saved = torch.load(path, weights_only=False)  # our own file
+    for name, part in parts.items():
+        part.load_state_dict(saved.pop(name))
+    return saved
+
+
 def save_checkpoint(path: Path, **state) -> None:
     """Write a checkpoint whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +226,7 @@ def save_checkpoint(path: Path, **state) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=["scratch", "pocket"])
+    parser.add_argument("model", choices=["scratch", "pocket", "vqgan"])
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
@@ -229,6 +237,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.model == "scratch":
         train = scratch
+    elif args.model == "vqgan":
+        from .train_vqgan import vqgan_model as train
     else:
         from .train_pocket import pocket as train
     more = {"steps": args.steps} if args.steps else {}

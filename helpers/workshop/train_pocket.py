@@ -33,6 +33,7 @@ from .train import (
     data_hash,
     finish,
     learning_rate,
+    resume_from,
     save_checkpoint,
 )
 
@@ -146,15 +147,13 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
     identity = torch.eye(384)
     average = Average(both, 0.997)
     first, minutes = 0, 0.0
-    if resume and path.exists():
-        saved = torch.load(path, weights_only=False)  # our own file
-        both.load_state_dict(saved["both"])
+    parts = {"both": both, "optimiser": optimiser}
+    if resume and (saved := resume_from(path, parts)):
         average.state, first, minutes = (
             saved["average"],
             saved["step"],
             saved["minutes"],
         )
-        optimiser.load_state_dict(saved["optimiser"])
         model.logit_scale.data.fill_(saved["scale"])
         draw.restore(saved["draw"])
         g.set_state(saved["g"])

@@ -1,0 +1,188 @@
+"""Train the small VQGAN: ``python -m helpers.workshop.train vqgan`` (see train.py).
+
+First pixels and perception on crops, then whole pictures, then the critic joins. The
+black silhouettes of the corpus take no part. Codes that nothing uses start again at
+encoder outputs.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .. import corpus, paths, vqgan, weights
+from ..vqgan_loss import (
+    PatchDiscriminator,
+    Perceptual,
+    adaptive_weight,
+    hinge,
+    restart,
+    usage,
+)
+from .teachers import imagenet_trunk
+from .train import (
+    WORK,
+    Average,
+    data_hash,
+    learning_rate,
+    resume_from,
+    save_checkpoint,
+)
+
+WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
+CRITIC = 0.7  # from here on the critic takes part
+PERCEPTION = 0.5  # weight of the perceptual loss beside the mean absolute error
+EVERY = 100  # steps between two restarts of dead codes
+
+
+def crops(rgba: Tensor, size: int, g: torch.Generator) -> Tensor:
+    """(B, 4, H, W) uint8 -> (B, 3, size, size) in [-1, 1]: a random cut, mostly white.
+
+    Three in ten stand on a random colour instead; half are mirrored.
+    """
+    B, _, H, W = rgba.shape
+    x = rgba.float() / 255
+    colour = torch.rand(B, 3, 1, 1, generator=g)
+    plain = torch.rand(B, 1, 1, 1, generator=g) < 0.3
+    ground = torch.where(plain, colour, torch.ones(()))
+    x = x[:, :3] * x[:, 3:] + ground * (1 - x[:, 3:])
+    top, left = (torch.randint(n - size + 1, (B,), generator=g) for n in (H, W))
+    x = torch.stack(
+        [
+            picture[:, t : t + size, s : s + size]
+            for picture, t, s in zip(x, top.tolist(), left.tolist(), strict=True)
+        ]
+    )
+    mirror = torch.rand(B, generator=g) < 0.5
+    x[mirror] = x[mirror].flip(3)
+    return x * 2 - 1
+
+
+def pictures(split: corpus.Corpus) -> corpus.Corpus:
+    """The split without its black silhouettes."""
+    return split.select(lambda c: c["source"] != "gameicons")
+
+
+def vqgan_model(
+    steps: int = 5000,
+    seed: int = 0,
+    resume: bool = True,
+    compiled: bool = False,
+    out: Path | None = None,
+    critic: bool = True,
+    split: corpus.Corpus | None = None,
+    config: vqgan.Config | None = None,
+    peak: float = 6e-4,
+) -> vqgan.VQGAN:
+    """Train a VQGAN and save it with its card. ``critic`` False: without the GAN."""
+    torch.manual_seed(seed)
+    split = split or pictures(corpus.load("train"))
+    model = vqgan.VQGAN(config or vqgan.Config())
+    model = model.to(memory_format=torch.channels_last)
+    book = model.quantize.codebook
+    judge = PatchDiscriminator(32, 2)
+    perception = Perceptual(imagenet_trunk())
+    optimiser = torch.optim.Adam(model.parameters(), betas=(0.8, 0.95))
+    critic_optimiser = torch.optim.Adam(judge.parameters(), betas=(0.5, 0.9))
+    average = Average(model, 0.998)
+    g = torch.Generator().manual_seed(seed)
+    used = torch.zeros(len(book))
+    path = WORK / "vqgan.checkpoint"
+    parts = {
+        "model": model,
+        "judge": judge,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
+    first, minutes = 0, 0.0
+    if resume and (saved := resume_from(path, parts)):
+        average.state, first, minutes = (
+            saved["average"],
+            saved["step"],
+            saved["minutes"],
+        )
+        g.set_state(saved["g"])
+        used = saved["used"]
+    began = last = time.time()
+    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
+    bar.set_description("vqgan")
+    for step in bar:
+        whole = step >= WHOLE * steps
+        size, batch = (128, 8) if whole else (64, 32)
+        rate = learning_rate(step, steps, peak, 100)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        for group in critic_optimiser.param_groups:
+            group["lr"] = 2e-4
+        rows = torch.randint(len(split), (batch,), generator=g)
+        x = crops(split.rgba[rows], size, g)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            z = model.encode(x)
+        z = z.float()
+        if step == 20:  # the codebook starts where the encoder is
+            used.zero_()
+            restart(book, used, z.permute(0, 2, 3, 1).flatten(0, 2), g)
+        q, codes, loss_codes = model.quantize(z)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = model.decode(q)
+            loss_seen = perception(y, x)
+        y = y.float()
+        loss_pixels = (y - x).abs().mean()
+        rebuild = loss_pixels + PERCEPTION * loss_seen
+        loss = rebuild + loss_codes
+        fights = critic and step >= CRITIC * steps
+        if fights:
+            fool = -judge(y).mean()
+            weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
+            grown = min(1.0, (step - CRITIC * steps) / (0.05 * steps))
+            loss = loss + 0.3 * grown * weight * fool
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        if fights:  # the critic sees finished pictures only: detached
+            loss_critic = hinge(judge(x), judge(y.detach()))
+            critic_optimiser.zero_grad()
+            loss_critic.backward()
+            critic_optimiser.step()
+        used += torch.bincount(codes.flatten(), minlength=len(book))
+        if step and step % EVERY == 0:
+            if step < 0.8 * steps:
+                rows = z.detach().permute(0, 2, 3, 1).flatten(0, 2)
+                restart(book.data, used, rows, g)
+            used.zero_()
+        average.update(model, step)
+        if time.time() - last > 90 or step in (first + 30, steps - 1):
+            last = time.time()
+            _, spread = usage(codes, len(book))
+            print(
+                f"step {step} pixels {loss_pixels:.4f} seen {loss_seen:.4f} codes "
+                f"{loss_codes:.4f} perplexity {spread:.0f}"
+                + (f" critic {loss_critic:.3f} weight {weight:.2f}" if fights else ""),
+                flush=True,
+            )
+            save_checkpoint(
+                path,
+                **{k: v.state_dict() for k, v in parts.items()},
+                average=average.state,
+                used=used,
+                g=g.get_state(),
+                step=step + 1,
+                minutes=minutes + (last - began) / 60,
+            )
+    model.load_state_dict(average.state)
+    model.eval()
+    card = {
+        "model": "vqgan",
+        "data": data_hash(),
+        "seed": seed,
+        "steps": steps,
+        "critic": critic,
+        "minutes": round(minutes + (time.time() - began) / 60, 1),
+        "machine": f"CPU, {torch.get_num_threads()} threads",
+    }
+    weights.save_vqgan(out or paths.MODELS / "vqgan.safetensors", model, card)
+    return model
