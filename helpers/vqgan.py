@@ -33,9 +33,11 @@ class Config:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm: 32 groups as in the paper, fewer where 32 do not fit."""
-    groups = 32 if channels % 32 == 0 else 8
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+    """Group norm of 4 channels or more a group, at most 32 groups (paper: 128 / 32).
+
+    A group of one channel would wipe out the colour of a plain picture.
+    """
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
 
 
 class ResnetBlock(nn.Module):

@@ -89,13 +89,40 @@ def usage(codes: Tensor, count: int) -> tuple[float, float]:
     return (share > 0).float().mean().item(), spread.exp().item()
 
 
-@torch.no_grad()
-def restart(book: Tensor, used: Tensor, z: Tensor, g: torch.Generator) -> int:
-    """Dead codes start again at random encoder outputs; returns how many.
+class CodebookAverage:
+    """The codebook as a moving average of the vectors that chose each code.
 
-    book (K, D); used (K,) how often each code was met lately; z (N, D).
+    The gradient-free way to move codes (van den Oord et al. 2017, appendix A.1): each
+    code goes to the mean of its vectors, weighted towards the latest. ``book`` (K, D)
+    is changed in place.
     """
-    dead = (used < 1).nonzero()[:, 0]
-    rows = torch.randint(len(z), (len(dead),), generator=g)
-    book[dead] = z[rows].to(book.dtype)
-    return len(dead)
+
+    def __init__(self, book: Tensor, decay: float = 0.99):
+        self.book, self.decay = book, decay
+        self.count = torch.ones(len(book))
+        self.total = book.detach().clone()
+
+    @torch.no_grad()
+    def update(self, z: Tensor, codes: Tensor) -> None:
+        """z (N, D) encoder outputs, codes (N,) what they became."""
+        fresh = torch.zeros_like(self.total).index_add_(0, codes, z)
+        count = torch.bincount(codes, minlength=len(self.book)).float()
+        self.count.lerp_(count, 1 - self.decay)
+        self.total.lerp_(fresh, 1 - self.decay)
+        self.book.copy_(self.total / self.count.clamp(min=1e-4)[:, None])
+
+    @torch.no_grad()
+    def restart(self, z: Tensor, g: torch.Generator, least: float = 0.03) -> int:
+        """Codes chosen less than ``least`` times a step start again at random z.
+
+        z (N, D); returns how many.
+        """
+        dead = (self.count < least).nonzero()[:, 0]
+        rows = torch.randint(len(z), (len(dead),), generator=g)
+        self.total[dead] = z[rows].to(self.total)
+        self.count[dead] = 1.0
+        self.book[dead] = self.total[dead]
+        return len(dead)
+
+    def state(self) -> tuple:
+        return self.count, self.total

@@ -1,10 +1,11 @@
 """Train the small VQGAN: ``python -m helpers.workshop.train vqgan`` (see train.py).
 
-First pixels and perception on crops, then whole pictures, then the critic joins. The
-black silhouettes of the corpus take no part. Codes that nothing uses start again at
-encoder outputs.
+A short start without quantizing, then crops, then whole pictures, then the critic
+joins. The codebook is a moving average of encoder outputs, and codes that nothing uses
+start again. The black silhouettes of the corpus take no part.
 """
 
+import shutil
 import time
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from tqdm import tqdm
 
 from .. import corpus, paths, vqgan, weights
 from ..vqgan_loss import (
+    CodebookAverage,
     PatchDiscriminator,
     Perceptual,
     adaptive_weight,
     hinge,
-    restart,
     usage,
 )
 from .teachers import imagenet_trunk
@@ -34,7 +35,8 @@ from .train import (
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
 CRITIC = 0.7  # from here on the critic takes part
 PERCEPTION = 0.5  # weight of the perceptual loss beside the mean absolute error
-EVERY = 100  # steps between two restarts of dead codes
+PLAIN = 300  # steps of a plain autoencoder before the codebook is placed
+EVERY = 50  # steps between two restarts of dead codes
 
 
 def crops(rgba: Tensor, size: int, g: torch.Generator) -> Tensor:
@@ -80,15 +82,15 @@ def vqgan_model(
     torch.manual_seed(seed)
     split = split or pictures(corpus.load("train"))
     model = vqgan.VQGAN(config or vqgan.Config())
-    model = model.to(memory_format=torch.channels_last)
-    book = model.quantize.codebook
+    book = model.quantize.codebook.requires_grad_(False)
+    moving = CodebookAverage(book)
     judge = PatchDiscriminator(32, 2)
     perception = Perceptual(imagenet_trunk())
-    optimiser = torch.optim.Adam(model.parameters(), betas=(0.8, 0.95))
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(params, betas=(0.8, 0.95))
     critic_optimiser = torch.optim.Adam(judge.parameters(), betas=(0.5, 0.9))
     average = Average(model, 0.998)
     g = torch.Generator().manual_seed(seed)
-    used = torch.zeros(len(book))
     path = WORK / "vqgan.checkpoint"
     parts = {
         "model": model,
@@ -104,12 +106,14 @@ def vqgan_model(
             saved["minutes"],
         )
         g.set_state(saved["g"])
-        used = saved["used"]
+        moving.count, moving.total = saved["moving"]
     began = last = time.time()
     bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
     bar.set_description("vqgan")
     for step in bar:
         whole = step >= WHOLE * steps
+        if step == int(CRITIC * steps) and path.exists():  # where an ablation may start
+            shutil.copy(path, path.with_name("vqgan-before-critic.checkpoint"))
         size, batch = (128, 8) if whole else (64, 32)
         rate = learning_rate(step, steps, peak, 100)
         for group in optimiser.param_groups:
@@ -118,14 +122,17 @@ def vqgan_model(
             group["lr"] = 2e-4
         rows = torch.randint(len(split), (batch,), generator=g)
         x = crops(split.rgba[rows], size, g)
-        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             z = model.encode(x)
         z = z.float()
-        if step == 20:  # the codebook starts where the encoder is
-            used.zero_()
-            restart(book, used, z.permute(0, 2, 3, 1).flatten(0, 2), g)
+        flat = z.detach().permute(0, 2, 3, 1).flatten(0, 2)
+        if step == PLAIN:  # the codebook starts where the encoder is
+            moving.restart(flat, g, least=2.0)
         q, codes, loss_codes = model.quantize(z)
+        if step < PLAIN:
+            q, loss_codes = z, 1e-3 * z.pow(2).mean()
+        else:
+            moving.update(flat, codes.flatten())
         with torch.autocast("cpu", torch.bfloat16):
             y = model.decode(q)
             loss_seen = perception(y, x)
@@ -141,19 +148,15 @@ def vqgan_model(
             loss = loss + 0.3 * grown * weight * fool
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
         if fights:  # the critic sees finished pictures only: detached
             loss_critic = hinge(judge(x), judge(y.detach()))
             critic_optimiser.zero_grad()
             loss_critic.backward()
             critic_optimiser.step()
-        used += torch.bincount(codes.flatten(), minlength=len(book))
-        if step and step % EVERY == 0:
-            if step < 0.8 * steps:
-                rows = z.detach().permute(0, 2, 3, 1).flatten(0, 2)
-                restart(book.data, used, rows, g)
-            used.zero_()
+        if PLAIN < step < 0.85 * steps and step % EVERY == 0:
+            moving.restart(flat, g)
         average.update(model, step)
         if time.time() - last > 90 or step in (first + 30, steps - 1):
             last = time.time()
@@ -168,7 +171,7 @@ def vqgan_model(
                 path,
                 **{k: v.state_dict() for k, v in parts.items()},
                 average=average.state,
-                used=used,
+                moving=moving.state(),
                 g=g.get_state(),
                 step=step + 1,
                 minutes=minutes + (last - began) / 60,
