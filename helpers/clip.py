@@ -17,6 +17,7 @@ from .towers import EfficientNetTower, Transformer, VisionTransformer
 TOWERS = {
     "vit": VisionTransformer,
     "effnet": EfficientNetTower,
+    "effnet2": EfficientNetTower,
     "resnet": ModifiedResNet,
 }
 MAX_SCALE = 100.0  # the temperature may not fall below 1/100 (paper §2.5)
@@ -28,7 +29,7 @@ class Config:
 
     embed: int = 192  # D, the shared space
     image_size: int = 64  # pixels a side
-    vision: str = "vit"  # "vit", "resnet" or "effnet" (EfficientNet-Lite0)
+    vision: str = "vit"  # or "resnet", "effnet", "effnet2" (EfficientNet-Lite)
     patch: int = 16  # pixels a side of one patch
     stem: str = "conv"  # "conv": small convolutions, "patch": one large one (paper)
     width: int = 256  # channels of the image tower
@@ -246,8 +247,6 @@ def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Re
                     f'There is no model called "{name}"; choose from {known}.'
                 )
         model, tokenizer, card = weights.load_clip(path)
-        if hasattr(model.visual, "fold"):
-            model.visual.fold()
         name = path.stem
     mark = weights.sha256(path)[:16]
     return Ready(name, model, tokenizer, card, device, mark, bf16)

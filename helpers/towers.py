@@ -163,24 +163,30 @@ class VisionTransformer(nn.Module):
 
 
 class EfficientNetTower(nn.Module):
-    """EfficientNet-Lite0 with two ways into the space, added: (B, 3, H, W) -> (B, D).
+    """EfficientNet-Lite with two ways into the space, added: (B, 3, H, W) -> (B, D).
 
     ``proj`` maps the 1,280 features; ``classes`` adds, for each of the 1,000 ImageNet
-    classes, its word vector weighted by the class probability (ConSE, Norouzi 2014).
+    classes, its word vector weighted by the class probability (ConSE, Norouzi 2014);
+    "effnet2", the judge, has only the first. Batch norms are folded away.
     """
+
+    names = {"effnet": "tf_efficientnet_lite0", "effnet2": "tf_efficientnet_lite2"}
 
     def __init__(self, c):
         super().__init__()
         import timm
 
-        self.trunk = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+        count = 1000 if c.vision == "effnet" else 0
+        self.trunk = timm.create_model(self.names[c.vision], num_classes=count)
         self.proj = nn.Linear(1280, c.embed)
-        self.classes = nn.Linear(1000, c.embed, bias=False)
+        self.classes = nn.Linear(1000, c.embed, bias=False) if count else None
         self.sharpness = nn.Parameter(torch.tensor(1.0))  # of the class probabilities
+        self.trunk.eval()
+        self.fold()
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply every batch norm into the convolution before it, for use.
+        """Multiply every batch norm into the convolution before it.
 
         Same output, a quarter less time. Each norm keeps only its activation.
         """
@@ -200,9 +206,11 @@ class EfficientNetTower(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         return self.trunk.forward_head(self.trunk.forward_features(x), pre_logits=True)
 
-    def join(self, features: Tensor, logits: Tensor) -> Tensor:
-        chance = (self.sharpness * logits.float()).softmax(-1)
-        return self.proj(features.float()) + self.classes(chance)
+    def join(self, features: Tensor, logits: Tensor | None) -> Tensor:
+        out = self.proj(features.float())
+        if self.classes is None:
+            return out
+        return out + self.classes((self.sharpness * logits.float()).softmax(-1))
 
     def forward(self, x: Tensor, keep: float = 1.0) -> Tensor:
         f = self.features(x)

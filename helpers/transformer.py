@@ -22,7 +22,7 @@ class Config:
     codes: int = 1024  # codes of the VQGAN
     grid: int = 16  # codes a side; a picture is grid * grid tokens
     conditions: int = 2  # condition tokens in front (style, group)
-    values: int = 24  # different condition tokens
+    values: int = 20  # different condition tokens
     width: int = 256  # C
     layers: int = 6
     heads: int = 8

@@ -168,7 +168,7 @@ def check_pictures(pictures: Tensor) -> None:
         )
     if pictures.numel() and not pictures.abs().max() <= 1.001:
         raise ValueError(
-            f"Pictures must lie in [-1, 1], but these reach from {pictures.min():.2f} to "
+            f"Pictures must lie in [-1, 1], not from {pictures.min():.2f} to "
             f"{pictures.max():.2f}; x * 2 - 1 brings [0, 1] there."
         )
 

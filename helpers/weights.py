@@ -34,14 +34,18 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
     save(path, tensors, metadata)
 
 
-def save_vqgan(path: Path, model, card: dict) -> None:
-    """Save a VQGAN as fp16 safetensors with its config and card."""
+def save_model(path: Path, kind: str, model, card: dict, **more) -> None:
+    """Save any other network of ours (``kind``: "vqgan", "prior") as fp16 safetensors.
+
+    ``more``: what else it needs to be used, as JSON in the metadata.
+    """
     tensors = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     metadata = {
-        "kind": "vqgan",
+        "kind": kind,
         "config": json.dumps(asdict(model.config)),
         "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
     }
+    metadata |= {k: json.dumps(v, ensure_ascii=False) for k, v in more.items()}
     save(Path(path), tensors, metadata)
 
 

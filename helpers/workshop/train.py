@@ -1,8 +1,9 @@
-"""Train what we ship: ``python -m helpers.workshop.train scratch|pocket|vqgan``.
+"""Train what we ship: ``python -m helpers.workshop.train MODEL``.
 
-All runs are seeded and resumable (a checkpoint every two minutes in the cache folder);
-the finished file lands in data/models with its card in the metadata. ``pocket`` and
-``vqgan`` also need the packages that helpers/workshop/requirements.txt lists.
+MODEL is scratch, pocket, vqgan, prior or judge. All runs are seeded and resumable (a
+checkpoint every two minutes in the cache folder); the finished file lands in
+data/models with its card in the metadata. All but ``scratch`` also need the packages
+that helpers/workshop/requirements.txt lists.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import math
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -226,7 +228,9 @@ def save_checkpoint(path: Path, **state) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=["scratch", "pocket", "vqgan"])
+    parser.add_argument(
+        "model", choices=["scratch", "pocket", "vqgan", "prior", "judge"]
+    )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
@@ -239,11 +243,17 @@ def main() -> None:
         train = scratch
     elif args.model == "vqgan":
         from .train_vqgan import vqgan_model as train
+    elif args.model == "prior":
+        from .train_prior import prior_model as train
     else:
-        from .train_pocket import pocket as train
+        from .train_pocket import pocket
+
+        train = partial(pocket, name=args.model)
     more = {"steps": args.steps} if args.steps else {}
-    out = args.out or paths.MODELS / f"{args.model}.safetensors"
     more["compiled"] = args.compile
+    files = {"vqgan": "vqgan-pocket", "prior": "pocket-prior"}
+    file = files.get(args.model, args.model)
+    out = args.out or paths.MODELS / f"{file}.safetensors"
     train(seed=args.seed, resume=not args.fresh, out=out, **more)
 
 

@@ -1,15 +1,17 @@
 """Train ``pocket`` in two stages (see ``train.py`` for the command).
 
 1. The image tower: EfficientNet-Lite0 with ImageNet weights, its late stages tuned on
-   drawings of the train split against MiniLM sentence vectors, seen through one learnt
-   linear map. ImageNet's classes join in as pseudo-features (class means guessed from
-   the classifier rows), so that words keep their meaning on photographs.
+   drawings of the train split against MiniLM sentence vectors (late.py makes that
+   fast). It starts from the ridge regression of those vectors on ImageNet features.
+   ImageNet's classes join in as pseudo-features (class means guessed from the
+   classifier rows), so that words keep their meaning on photographs.
 2. The text tower: a small transformer that learns to give MiniLM's vectors from its own
-   tokens, over captions (English and Persian), class names and WordNet's things. The
-   linear map is multiplied in at the end.
+   tokens, over captions (English and Persian), class names, WordNet's things and random
+   phrases. A linear map found in stage 1 is multiplied in at the end.
+
+The judge of notebook 05 is made in the same way from EfficientNet-Lite2.
 """
 
-import copy
 import math
 import random
 import time
@@ -21,15 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import augment, corpus, paths
+from .. import corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
+from . import late
 from .pocket_texts import ClassMeans, Texts, student_texts
-from .teachers import load_trunk
+from .teachers import imagenet_trunk
 from .train import (
     WORK,
     Average,
-    Draw,
     data_hash,
     finish,
     learning_rate,
@@ -37,10 +39,10 @@ from .train import (
     save_checkpoint,
 )
 
-TRAIN_SIZE = 128  # pixels a side in training; a little larger at use (FixRes)
-FROZEN = 3  # the first stages of the trunk keep their ImageNet weights
-DROPOUT = 0.5  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
+DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
 STRAY = 0.3  # pulls the text map to the identity, so that unseen words keep their place
+MIX = 0.4  # at most this share of a second picture is mixed into each
+SOFT = 0.3  # share of the target that goes to concepts of a similar meaning
 
 
 def pocket_config() -> Config:
@@ -60,25 +62,28 @@ def pocket_config() -> Config:
     )
 
 
-def trunk_parts(trunk: nn.Module):
-    """The frozen early part and the trained late part, as two functions."""
+def judge_config() -> Config:
+    return Config(
+        embed=384,
+        image_size=160,
+        vision="effnet2",
+        vocab=5000,
+        context=32,
+        text_width=192,
+        text_layers=3,
+        text_heads=4,
+        causal=False,
+        pool="mean",
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+    )
 
-    def early(x: Tensor) -> Tensor:
-        return trunk.blocks[:FROZEN](trunk.bn1(trunk.conv_stem(x)))
 
-    def late(x: Tensor) -> Tensor:
-        x = trunk.bn2(trunk.conv_head(trunk.blocks[FROZEN:](x)))
-        return trunk.forward_head(x, pre_logits=True)
-
-    return early, late
-
-
-def photo_loss(model, means: ClassMeans, texts: Texts, text_map, n: int, g, rng):
+def photo_loss(tower, scale, means: ClassMeans, texts: Texts, text_map, n: int, g, rng):
     """Cross-entropy of pseudo-photographs against the names of ImageNet.
 
     One true name of the class is the target; its other true names are left out.
     """
-    tower = model.visual
     classes = torch.randint(1000, (n,), generator=g)
     pseudo = means.draw(classes, g)
     image = F.normalize(tower.join(pseudo, tower.trunk.classifier(pseudo)), dim=-1)
@@ -86,105 +91,129 @@ def photo_loss(model, means: ClassMeans, texts: Texts, text_map, n: int, g, rng)
     right = torch.tensor([rng.choice(texts.true[c]) for c in classes.tolist()])
     hide = texts.hide[classes].clone()
     hide[torch.arange(n), right] = False
-    scores = model.logit_scale.exp() * image @ known.T
-    return F.cross_entropy(scores.masked_fill(hide, -1e4), right)
+    return F.cross_entropy((scale * image @ known.T).masked_fill(hide, -1e4), right)
 
 
-def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bool):
+@torch.no_grad()
+def ridge(x: Tensor, y: Tensor, strength: float = 0.08) -> tuple[Tensor, Tensor]:
+    """The linear map of least squares: x (N, F), y (N, D) -> weight (D, F), bias (D,).
+
+    ``strength`` times N is added to the diagonal.
+    """
+    mean = x.mean(0)
+    x = x - mean
+    inner = x.T @ x + strength * len(x) * torch.eye(x.shape[1])
+    W = torch.linalg.solve(inner, x.T @ y)
+    return W.T, -mean @ W
+
+
+def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: bool):
     """Stage 1: returns the model with its image tower trained, text map, minutes."""
     torch.manual_seed(seed)
-    config = pocket_config()
+    package = {"effnet": "effnet-lite0", "effnet2": "effnet-lite2"}[config.vision]
     model = CLIP(config)
     tower = model.visual
-    load_trunk(tower)
-    trunk = tower.trunk.to(memory_format=torch.channels_last).eval()
-    early, late = trunk_parts(trunk)
-    teacher = copy.deepcopy(trunk).requires_grad_(False)
-    _, teacher_late = trunk_parts(teacher)
-    for part in (trunk.conv_stem, trunk.bn1, trunk.blocks[:FROZEN], trunk.classifier):
-        part.requires_grad_(False)
+    tower.trunk = trunk = imagenet_trunk(package, tower.names[config.vision]).eval()
+    path = WORK / f"{name}-views.pt"
+    found = late.views(split, trunk, path, seed)
     texts = Texts(split)
+    concept = torch.tensor([texts.index[c["concept"]] for c in split.cards])
+    draw = late.Batches(found, concept, batch, seed, MIX)
+    teacher = imagenet_trunk(package, tower.names[config.vision]).eval()
+    for part in (tower, type("Teacher", (), {"trunk": teacher})()):
+        type(tower).fold(part)
+        late.swap(part.trunk.blocks[late.FROZEN :])
+    trunk.requires_grad_(False), teacher.requires_grad_(False)
+    slow = [*trunk.blocks[late.FROZEN :].parameters(), *trunk.conv_head.parameters()]
+    for p in slow:
+        p.requires_grad_(True)
+
+    def features(which: nn.Module, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return late.late(which, x).float()
+
+    with torch.no_grad():
+        rows = range(0, found[1], 256)
+        seen = [features(trunk, found[2][v, r : r + 256]) for v in (0, 1) for r in rows]
+        seen = torch.cat([f[: found[1]] for f in seen])
+        kept = torch.cat([draw.concept[r : r + 256] for r in rows] * 2)
+        seen, kept = seen[: len(kept)], kept[: len(seen)]
+        goal = texts.vectors[kept, 0]
+        W, bias = ridge(seen, goal)
+        tower.proj.weight.copy_(W)
+        tower.proj.bias.copy_(bias)
+        model.logit_scale.fill_(math.log(20))
+    means = None
+    if tower.classes is not None:
+        means = ClassMeans(seen, trunk.classifier)
+        names = [texts.imagenet[true].mean(0) for true in texts.true]
+        with torch.no_grad():
+            tower.classes.weight.copy_(F.normalize(torch.stack(names), dim=-1).T)
     text_map = nn.Linear(384, 384, bias=False)
     nn.init.eye_(text_map.weight)
-    names = F.normalize(
-        torch.stack([texts.imagenet[rows].mean(0) for rows in texts.true]), dim=-1
-    )
-    with torch.no_grad():
-        tower.classes.weight.copy_(names.T)
-        nn.init.normal_(tower.proj.weight, std=0.01)
-        model.logit_scale.fill_(math.log(20))
-    g = torch.Generator().manual_seed(seed)
-    draw = Draw(split, batch, seed)
-    concept = torch.tensor([texts.index[c["concept"]] for c in split.cards])
-
-    def see(images: Tensor) -> Tensor:
-        x = (images - model.pixel_mean) / model.pixel_std
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            return early(x)
-
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = []
-        for _ in tqdm(range(40), desc="drawings as ImageNet sees them", mininterval=5):
-            rows, _, _ = draw(0)
-            found.append(
-                late(see(augment.random_views(split.rgba[rows], TRAIN_SIZE, g))).float()
-            )
-    means = ClassMeans(torch.cat(found), trunk.classifier)
-    slow = [p for p in trunk.parameters() if p.requires_grad]
-    fast = [*tower.proj.parameters()]
-    words_side = [*tower.classes.parameters(), *text_map.parameters(), tower.sharpness]
+    words_side = [p for n, p in tower.named_parameters() if n in ("sharpness",)]
+    words_side += [*text_map.parameters()]
+    if means:
+        words_side += [*tower.classes.parameters()]
     optimiser = torch.optim.AdamW(
         [
-            {"params": slow, "peak": 2.5e-4, "weight_decay": 0.01},
-            {"params": fast, "peak": 1.5e-3, "weight_decay": 0.02},
+            {"params": slow, "peak": 3e-4, "weight_decay": 0.02},
+            {"params": tower.proj.parameters(), "peak": 1e-3, "weight_decay": 0.02},
             {"params": words_side, "peak": 2e-4, "weight_decay": 0.0},
             {"params": [model.logit_scale], "peak": 5e-3, "weight_decay": 0.0},
         ],
         betas=(0.9, 0.98),
     )
     both = nn.ModuleDict({"tower": tower, "map": text_map})
-    identity = torch.eye(384)
-    average = Average(both, 0.997)
+    average = Average(both, 0.99)
+    identity, rng = torch.eye(384), random.Random(seed)
+    g = draw.g
     first, minutes = 0, 0.0
-    parts = {"both": both, "optimiser": optimiser}
-    if resume and (saved := resume_from(path, parts)):
+    path = WORK / f"{name}-image.checkpoint"
+    if resume and (saved := resume_from(path, {"both": both, "optimiser": optimiser})):
         average.state, first, minutes = (
             saved["average"],
             saved["step"],
             saved["minutes"],
         )
         model.logit_scale.data.fill_(saved["scale"])
-        draw.restore(saved["draw"])
         g.set_state(saved["g"])
     began = last = time.time()
     bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
-    bar.set_description("pocket, image tower")
+    bar.set_description(f"{name}, image tower")
     for step in bar:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, group["peak"], 100)
-        rows, _, _ = draw(0)
-        x = see(augment.random_views(split.rgba[rows], TRAIN_SIZE, g))
-        with torch.autocast("cpu", torch.bfloat16):
-            features = late(x)
-            with torch.no_grad():
-                before = teacher.classifier(teacher_late(x)).float()
-        features = features.float()
-        logits = trunk.classifier(features)
-        seen = F.dropout(features, DROPOUT)
-        image = F.normalize(tower.join(seen, logits), dim=-1)
+            group["lr"] = learning_rate(step, steps, group["peak"], 50)
+        x, right, other, share = draw()
+        seen = features(trunk, x)
+        logits = trunk.classifier(seen) if means else None
+        image = F.normalize(tower.join(F.dropout(seen, DROPOUT), logits), dim=-1)
         words = F.normalize(text_map(texts.wording(g)), dim=-1)
-        loss_art = F.cross_entropy(model.scale() * image @ words.T, concept[rows])
-        loss_keep = F.kl_div(
-            logits.log_softmax(-1), before.log_softmax(-1), log_target=True,
-            reduction="batchmean",
-        )  # fmt: skip
-        loss_photo = photo_loss(model, means, texts, text_map, 256, g, draw.rng)
+        scores = model.scale() * image @ words.T
+        with torch.no_grad():
+            near = SOFT * (15 * words[right] @ words.T).softmax(-1)
+            at = torch.arange(batch)
+            target = near * share[:, None]
+            target[at, right] += share * (1 - SOFT)
+            target[at, other] += 1 - share
+        loss_art = F.cross_entropy(scores, target)
+        cosine = (image * words[right]).sum(1), (image * words[other]).sum(1)
+        loss_art = loss_art + 1 - (share * cosine[0] + (1 - share) * cosine[1]).mean()
+        loss_keep = loss_photo = torch.zeros(())
+        if means:
+            with torch.no_grad():
+                before = teacher.classifier(features(teacher, x)).log_softmax(-1)
+            loss_keep = F.kl_div(
+                logits.log_softmax(-1), before, log_target=True, reduction="batchmean"
+            )
+            loss_photo = photo_loss(
+                tower, model.scale(), means, texts, text_map, 256, g, rng
+            )
         stray = ((text_map.weight - identity) ** 2).sum()
         loss = loss_art + loss_keep + 0.5 * loss_photo + STRAY * stray
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(slow + fast + words_side, 1.0)
+        nn.utils.clip_grad_norm_(slow + words_side, 1.0)
         optimiser.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(50))
@@ -202,25 +231,29 @@ def image_stage(split, steps: int, batch: int, seed: int, path: Path, resume: bo
                 average=average.state,
                 optimiser=optimiser.state_dict(),
                 scale=model.logit_scale.item(),
-                draw=draw.state(),
                 g=g.get_state(),
                 step=step + 1,
                 minutes=minutes + (last - began) / 60,
             )
     both.load_state_dict(average.state)
+    late.swap(trunk, back=True)
     return model, text_map, minutes + (time.time() - began) / 60
 
 
-def text_stage(split, steps: int, batch: int, seed: int) -> tuple[CLIP, Tokenizer]:
+def text_stage(
+    split, config: Config, steps: int, batch: int, seed: int, path: Path
+) -> tuple[CLIP, Tokenizer]:
     """Stage 2: a CLIP whose text tower gives MiniLM's vectors, and its tokenizer.
 
-    The text map is linear and comes last, so it is multiplied in afterwards.
+    The text map is linear and comes last, so it is multiplied in afterwards. The result
+    is kept at ``path`` and taken from there the next time.
     """
+    if path.exists():
+        return torch.load(path, weights_only=False)  # our own file
     torch.manual_seed(seed)
     texts, goal, share = student_texts(split)
     rng = random.Random(seed)
     sample = texts[: len(texts) // 4] + rng.sample(texts, min(60_000, len(texts)))
-    config = pocket_config()
     tokenizer = Tokenizer(learn_merges(sample, config.vocab - 514), config.context)
     config.vocab = len(tokenizer)
     model = CLIP(config)
@@ -232,11 +265,15 @@ def text_stage(split, steps: int, batch: int, seed: int) -> tuple[CLIP, Tokenize
     optimiser = torch.optim.AdamW(params, weight_decay=0.02, betas=(0.9, 0.98))
     mean = [p.detach().clone() for p in params]
     g = torch.Generator().manual_seed(seed)
-    bar = tqdm(range(steps), desc="pocket, text tower", mininterval=10)
+    long = tokens.argmax(1) + 1  # tokens of each text
+    parts = [long <= 7, (long > 7) & (long <= 11), long > 11]  # alike in length: fast
+    mass = torch.stack([share[part].sum() for part in parts])
+    bar = tqdm(range(steps), desc="text tower", mininterval=10)
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, 2e-3, 60)
-        rows = torch.multinomial(share, batch, generator=g)
+        part = parts[int(torch.multinomial(mass, 1, generator=g))]
+        rows = torch.multinomial(share * part, batch, generator=g)
         with torch.autocast("cpu", torch.bfloat16):
             out = model.encode_text(tokens[rows])
         wanted = goal[rows]
@@ -257,7 +294,9 @@ def text_stage(split, steps: int, batch: int, seed: int) -> tuple[CLIP, Tokenize
     with torch.no_grad():
         for p, m in zip(params, mean, strict=True):
             p.copy_(m)
-    return model.eval(), tokenizer
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save((model.eval(), tokenizer), path)
+    return model, tokenizer
 
 
 def is_text(name: str) -> bool:
@@ -266,32 +305,38 @@ def is_text(name: str) -> bool:
 
 
 def pocket(
-    steps: int = 800,
-    batch: int = 64,
+    steps: int = 1200,
+    batch: int = 256,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
     text_steps: int = 3500,
+    name: str = "pocket",
 ) -> CLIP:
-    """Train ``pocket``: both stages, then save with its card."""
+    """Train ``pocket`` (or ``judge``): both stages, then save with its card."""
     split = corpus.load("train")
-    path = WORK / "pocket-image.checkpoint"
-    model, text_map, minutes = image_stage(split, steps, batch, seed, path, resume)
+    config = pocket_config() if name == "pocket" else judge_config()
+    path = WORK / f"{name}-text.pt"
     began = time.time()
-    words, tokenizer = text_stage(split, text_steps, 384, seed)
+    words, tokenizer = text_stage(split, config, text_steps, 384, seed, path)
+    spent = (time.time() - began) / 60
+    model, text_map, minutes = image_stage(
+        split, config, steps, batch, seed, name, resume
+    )
+    trunk = "EfficientNet-Lite0" if name == "pocket" else "EfficientNet-Lite2"
     card = {
-        "model": "pocket",
+        "model": name,
         "data": data_hash(),
         "seed": seed,
         "steps": [steps, text_steps],
         "batch": [batch, 384],
-        "minutes": round(minutes + (time.time() - began) / 60, 1),
+        "minutes": round(minutes + spent, 1),
         "machine": f"CPU, {torch.get_num_threads()} threads",
-        "teachers": "EfficientNet-Lite0 (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
+        "teachers": f"{trunk} (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
     }
     model = compose(model, words, text_map)
-    finish(out or paths.MODELS / "pocket.safetensors", model, tokenizer, card)
+    finish(out or paths.MODELS / f"{name}.safetensors", model, tokenizer, card)
     return model
 
 

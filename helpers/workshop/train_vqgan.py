@@ -5,6 +5,7 @@ joins. The codebook is a moving average of encoder outputs, and codes that nothi
 start again. The black silhouettes of the corpus take no part.
 """
 
+import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -60,6 +61,13 @@ def crops(rgba: Tensor, size: int, g: torch.Generator) -> Tensor:
     mirror = torch.rand(B, generator=g) < 0.5
     x[mirror] = x[mirror].flip(3)
     return x * 2 - 1
+
+
+def mark(model: vqgan.VQGAN) -> str:
+    """A name for the meaning of the codes: a hash of codebook and decoder input."""
+    parts = (model.quantize.codebook, model.post_quant_conv.weight)
+    raw = b"".join(p.detach().half().cpu().numpy().tobytes() for p in parts)
+    return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def pictures(split: corpus.Corpus) -> corpus.Corpus:
@@ -187,5 +195,7 @@ def vqgan_model(
         "minutes": round(minutes + (time.time() - began) / 60, 1),
         "machine": f"CPU, {torch.get_num_threads()} threads",
     }
-    weights.save_vqgan(out or paths.MODELS / "vqgan.safetensors", model, card)
+    card["mark"] = mark(model)
+    path = out or paths.MODELS / "vqgan-pocket.safetensors"
+    weights.save_model(path, "vqgan", model, card)
     return model

@@ -1,0 +1,247 @@
+"""Drawers: what turns parameters into a picture that a gradient can reach.
+
+A drawer has ``parameters()`` (groups with a learning rate ``lr`` of their own),
+``draw()`` -> (1, 3, H, W) in [0, 1], ``paint(picture)`` (start from a picture) and
+``hold()`` (after each step: stay in range). Dims: H/W pixels, h/w codes or blocks.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Clamp(torch.autograd.Function):
+    """Clamp to [low, high]; the gradient passes where it leads back inside."""
+
+    @staticmethod
+    def forward(ctx, x, low, high):
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        inside = (grad * (x - x.clamp(ctx.low, ctx.high))) >= 0
+        return grad * inside, None, None
+
+
+class Drawer:
+    """What all drawers share. ``size``: (width, height) in pixels."""
+
+    unit = 1  # width and height are multiples of this
+
+    def __init__(self, size: tuple, device):
+        self.width, self.height = check_size(size, self.unit)
+        self.device = torch.device(device)
+
+    def start(self, g: torch.Generator) -> None:
+        """Set the parameters to noise from a CPU generator."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Bring the parameters back into their range, after an optimiser step."""
+
+    def fit(self, picture: Tensor) -> Tensor:
+        """A picture (1, 3, any, any) in [0, 1] in the size of the drawer."""
+        shape = (self.height, self.width)
+        x = picture.to(self.device, torch.float32)
+        if x.shape[-2:] != shape:
+            x = F.interpolate(x, shape, mode="bicubic", antialias=True)
+        return x.clamp(0, 1)
+
+
+def check_size(size: tuple, unit: int) -> tuple[int, int]:
+    """(width, height), rounded to multiples of ``unit``; ValueError if absurd."""
+    try:
+        width, height = (int(n) for n in size)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"A size is (width, height) in pixels, not {size!r}."
+        ) from None
+    if min(width, height) < 1:
+        raise ValueError(f"The size {width} x {height} leaves nothing to draw on.")
+    if width * height > 4096 * 4096:
+        raise ValueError(
+            f"The size {width} x {height} is more than 16 million pixels; draw smaller "
+            "and enlarge the result."
+        )
+    return tuple(max(unit, round(n / unit) * unit) for n in (width, height))
+
+
+class VQGANDrawer(Drawer):
+    """The latent grid z of a VQGAN; each vector snaps to its nearest code.
+
+    z is kept within the smallest and largest value of the codebook in each dimension.
+    """
+
+    def __init__(self, size, vqgan, device="cpu", lr: float = 0.2):
+        self.unit = vqgan.config.stride
+        super().__init__(size, device)
+        self.vqgan = vqgan.to(self.device).eval().requires_grad_(False)
+        book = vqgan.quantize.codebook
+        self.low, self.high = (v.view(1, -1, 1, 1) for v in book.aminmax(dim=0))
+        self.spread = float(book.std())
+        self.lr = lr
+
+    def start(self, g):
+        h, w = self.height // self.unit, self.width // self.unit
+        codes = torch.randint(self.vqgan.count, (1, h, w), generator=g)
+        self.z = self.vqgan.quantize.rows(codes.to(self.device)).clone()
+        self.z.requires_grad_(True)
+
+    def paint(self, picture):
+        with torch.no_grad():
+            z = self.vqgan.encode(self.fit(picture) * 2 - 1)
+        self.z = z.clone().requires_grad_(True)
+        self.hold()
+
+    def from_codes(self, codes: Tensor) -> None:
+        """Start from a code grid (1, h, w)."""
+        self.z = self.vqgan.quantize.rows(codes.to(self.device)).clone()
+        self.z.requires_grad_(True)
+
+    def parameters(self):
+        return [{"params": [self.z], "lr": self.lr * self.spread}]
+
+    def draw(self):
+        q = self.z + (self.snapped() - self.z).detach()  # straight through
+        return Clamp.apply((self.vqgan.decode(q) + 1) / 2, 0, 1)
+
+    def snapped(self) -> Tensor:
+        quantize = self.vqgan.quantize
+        with torch.no_grad():
+            return quantize.rows(quantize.nearest(self.z))
+
+    def hold(self):
+        with torch.no_grad():
+            self.z.copy_(self.z.maximum(self.low).minimum(self.high))
+
+
+class CodesDrawer(VQGANDrawer):
+    """Scores over all codes at every place; the best is drawn, straight through."""
+
+    def start(self, g):
+        h, w = self.height // self.unit, self.width // self.unit
+        shape = (1, self.vqgan.count, h, w)
+        self.scores = torch.randn(shape, generator=g).to(self.device)
+        self.scores.requires_grad_(True)
+
+    def paint(self, picture):
+        with torch.no_grad():
+            z = self.vqgan.encode(self.fit(picture) * 2 - 1)
+            rows = z.flatten(2).transpose(1, 2)[0]  # (h * w, D)
+            far = torch.cdist(rows, self.vqgan.quantize.codebook)
+            scores = -far.T.reshape(1, -1, *z.shape[2:]) / far.std().clamp(min=1e-6)
+        self.scores = scores.clone().requires_grad_(True)
+
+    def from_codes(self, codes):
+        one = F.one_hot(codes.to(self.device), self.vqgan.count).movedim(-1, 1)
+        self.scores = (3.0 * one).requires_grad_(True)
+
+    def parameters(self):
+        return [{"params": [self.scores], "lr": self.lr}]
+
+    def draw(self):
+        soft = self.scores.softmax(1)
+        hard = F.one_hot(self.scores.argmax(1), soft.shape[1]).movedim(-1, 1).to(soft)
+        pick = soft + (hard - soft).detach()
+        q = torch.einsum("bkhw,kd->bdhw", pick, self.vqgan.quantize.codebook)
+        return Clamp.apply((self.vqgan.decode(q) + 1) / 2, 0, 1)
+
+    def hold(self):
+        pass
+
+
+class PixelDrawer(Drawer):
+    """A grid of square blocks of one colour each: pixel art; block 1 is raw pixels."""
+
+    def __init__(self, size, block: int = 4, device="cpu", lr: float = 0.05):
+        if block < 1:
+            raise ValueError(f"A block has at least one pixel a side, not {block}.")
+        self.unit = block
+        super().__init__(size, device)
+        self.lr = lr
+
+    def start(self, g):
+        h, w = self.height // self.unit, self.width // self.unit
+        noise = 0.5 + 0.15 * torch.randn(1, 3, h, w, generator=g)
+        self.colours = noise.clamp(0, 1).to(self.device).requires_grad_(True)
+
+    def paint(self, picture):
+        small = F.adaptive_avg_pool2d(
+            self.fit(picture), (self.height // self.unit, self.width // self.unit)
+        )
+        self.colours = small.clone().requires_grad_(True)
+
+    def parameters(self):
+        return [{"params": [self.colours], "lr": self.lr}]
+
+    def draw(self):
+        x = Clamp.apply(self.colours, 0, 1)
+        return F.interpolate(x, scale_factor=float(self.unit), mode="nearest")
+
+    def hold(self):
+        with torch.no_grad():
+            self.colours.clamp_(0, 1)
+
+
+class FourierDrawer(Drawer):
+    """Amplitudes of waves, long waves louder (Olah et al. 2017, Feature Visualization).
+
+    ``decay``: how fast the scale falls with the frequency; higher is smoother.
+    """
+
+    def __init__(self, size, decay: float = 1.2, device="cpu", lr: float = 0.06):
+        super().__init__(size, device)
+        self.decay, self.lr = decay, lr
+        fy = torch.fft.fftfreq(self.height)[:, None]
+        fx = torch.fft.rfftfreq(self.width)[None]
+        lowest = 1 / max(self.width, self.height)
+        scale = (fx**2 + fy**2).sqrt().clamp(min=lowest) ** -decay
+        scale = scale * math.sqrt(self.width * self.height) * lowest**decay
+        self.scale = scale.to(self.device)
+
+    # colours that vary together in photographs (from decorrelated to RGB)
+    mix = torch.tensor([[0.56, 0.19, 0.04], [0.58, 0.0, -0.08], [0.58, -0.19, 0.04]])
+
+    def start(self, g):
+        shape = (1, 3, *self.scale.shape, 2)
+        waves = 0.3 * torch.randn(shape, generator=g)
+        self.waves = waves.to(self.device).requires_grad_(True)
+
+    def paint(self, picture):
+        x = self.fit(picture).clamp(0.02, 0.98)
+        x = torch.einsum("ij,bjhw->bihw", self.mix.inverse().to(x), x.logit())
+        waves = torch.fft.rfft2(x / 4, norm="ortho") * 4 / self.scale / 4
+        self.waves = torch.view_as_real(waves).contiguous().requires_grad_(True)
+
+    def parameters(self):
+        return [{"params": [self.waves], "lr": self.lr}]
+
+    def draw(self):
+        waves = torch.view_as_complex(self.waves.contiguous()) * self.scale
+        x = torch.fft.irfft2(waves, s=(self.height, self.width), norm="ortho")
+        return torch.einsum("ij,bjhw->bihw", self.mix.to(x), x).sigmoid()
+
+
+def make(name: str, size: tuple, device="cpu", vqgan=None, **options) -> Drawer:
+    """A drawer by name: "vqgan", "codes", "pixel", "lines" or "fourier".
+
+    ``vqgan``: the VQGAN of the first two (the shipped one by default). Raises
+    ValueError with one sentence for an unknown name.
+    """
+    if name in ("vqgan", "codes"):
+        from . import vqgan as module
+
+        kind = VQGANDrawer if name == "vqgan" else CodesDrawer
+        return kind(size, vqgan or module.load("pocket", device), device, **options)
+    from .strokes import LineDrawer
+
+    kinds = {"pixel": PixelDrawer, "lines": LineDrawer, "fourier": FourierDrawer}
+    if name not in kinds:
+        known = ", ".join(["vqgan", "codes", *kinds])
+        raise ValueError(f'There is no drawer "{name}"; choose from {known}.')
+    return kinds[name](size, device=device, **options)

@@ -1,0 +1,322 @@
+"""The guided loop: a drawer makes a picture, CLIP says how to change it (VQGAN+CLIP).
+
+Three parts may be swapped: the drawer (drawers.py), the wishes (prompts.py and
+dream_losses.py) and the optimiser. Dims: N cuts, D embedding, H/W pixels.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import clip, corpus, cutouts, drawers, dream_losses, prompts
+from .device import pick_device
+from .dream_settings import OPTIMISERS, Settings, check
+from .prompts import Prompt
+
+FAST_SIZE = 128  # pixels of a cut for EfficientNet guides, which read any size
+
+
+@dataclass
+class Frame:
+    """What one step shows: the picture (3, H, W) in [0, 1], and the numbers.
+
+    ``score``: mean cosine of the whole picture with the wishes that count now (None
+    between previews); ``losses``: {term: value}.
+    """
+
+    step: int
+    picture: Tensor
+    score: float | None
+    losses: dict
+
+
+class Dream:
+    """One run. ``for frame in dream.steps(): ...``, or ``dream.run()`` for all of it.
+
+    ``best`` is the best Frame so far; ``notes`` says what happened on the way. Ready
+    CLIPs and a VQGAN may be passed in, so that they are loaded once. Raises ValueError
+    with one sentence if the settings make no sense.
+    """
+
+    def __init__(self, settings: Settings, guides=None, vqgan=None, wishes=()):
+        self.settings, s = settings, settings
+        check(s)
+        device = guides[0].device if guides else pick_device()
+        self.guides = guides or [clip.load(name, device) for name in s.guides]
+        for guide in self.guides:
+            guide.model.eval().requires_grad_(False)
+        self.notes, self.best, self.last, self.parts = [], None, None, 1
+        self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
+        if vqgan is None and s.drawer in ("vqgan", "codes"):
+            from . import vqgan as module
+
+            vqgan = module.load(s.vqgan, device)
+        size = (s.width, s.height)
+        self.drawer = drawers.make(s.drawer, size, device, vqgan, **s.options)
+        if (self.drawer.width, self.drawer.height) != size:
+            self.notes.append(
+                f"{s.width} x {s.height} became {self.drawer.width} x "
+                f"{self.drawer.height}, a multiple of {self.drawer.unit}."
+            )
+        self.drawer.start(self.g)
+        first = self.starting_picture()
+        if first is not None:
+            self.drawer.paint(first)
+        self.losses = dream_losses.build(s.losses, first)
+        self.recipe = cutouts.RECIPES[s.recipe]
+        self.wishes = [*prompts.story(s.prompt), *self.other_wishes(), *wishes]
+        prompts.check(self.wishes)
+        self.goals = [self.goal(wish) for wish in self.wishes]
+        self.over = self.read(s.overlay[0]) if s.overlay else None
+
+    # -- what the settings name ---------------------------------------------------
+
+    def read(self, path) -> Tensor:
+        """A picture file in the size of the drawer, (1, 3, H, W)."""
+        from torchvision.transforms.functional import pil_to_tensor
+
+        picture = corpus.read_picture(path)
+        return self.drawer.fit(pil_to_tensor(picture)[None].float() / 255)
+
+    def starting_picture(self) -> Tensor | None:
+        start = self.settings.start
+        if start == "noise":
+            return None
+        if start == "gradient":  # two random colours, from the top to the bottom
+            ends = torch.rand(2, 3, 1, 1, generator=self.g)
+            line = torch.linspace(0, 1, self.drawer.height).view(1, -1, 1)
+            x = ends[0] * (1 - line) + ends[1] * line
+            x = x.expand(3, -1, self.drawer.width)[None]
+            return self.drawer.fit(x)
+        return self.read(start)
+
+    def other_wishes(self) -> list[Prompt]:
+        """Picture prompts, noise prompts and spot prompts of the settings."""
+        out = [Prompt(str(p), w, picture=p) for p, w in self.settings.pictures]
+        for seed, weight in self.settings.noises:
+            size = self.guides[0].model.config.embed
+            out.append(prompts.noise_prompt(seed, size, weight))
+        for text, path in self.settings.spots:
+            mask = self.read(path).mean((0, 1))  # (H, W)
+            if mask.max() < 0.02:
+                raise ValueError(f"The mask {path} is black: no spot is left to see.")
+            out += [replace(p, mask=mask) for p in prompts.parse(text)]
+        return out
+
+    @torch.no_grad()
+    def goal(self, wish: Prompt) -> list[Tensor]:
+        """Where a wish lies in the space of each guide: a (D,) for every guide."""
+        out = []
+        for n, guide in enumerate(self.guides):
+            if wish.vector is not None:
+                many = isinstance(wish.vector, (list, tuple))
+                vector = wish.vector[n] if many else wish.vector
+                if vector.shape[-1] != guide.model.config.embed:
+                    raise ValueError(
+                        f'The vector of "{wish.text}" has {vector.shape[-1]} numbers, '
+                        f"{guide.name} needs {guide.model.config.embed}."
+                    )
+            elif wish.picture is not None:
+                vector = guide.embed_images([wish.picture])[0]
+            else:
+                vector = guide.embed_texts([wish.text])[0]
+            out.append(F.normalize(vector.float(), dim=-1).to(guide.device))
+        return out
+
+    # -- one step -----------------------------------------------------------------
+
+    def look(self, picture: Tensor, count: int) -> list[Tensor]:
+        """Embeddings (count, D) of random views of a picture, for each guide."""
+        if self.settings.tile:
+            by = [
+                int(torch.randint(n, (1,), generator=self.g)) for n in picture.shape[2:]
+            ]
+            picture = picture.roll(by, (2, 3))
+        sizes = [cut_size(guide) for guide in self.guides]
+        cuts = {
+            size: cutouts.views(picture, count, size, self.recipe, self.g)
+            for size in dict.fromkeys(sizes)
+        }
+        out = []
+        for guide, size in zip(self.guides, sizes, strict=True):
+            with guide.precision():
+                out.append(guide.model.encode_image(cuts[size]))
+        return out
+
+    def terms(self, picture: Tensor, progress: float, count: int) -> dict[str, Tensor]:
+        """All losses of a picture (1, 3, H, W) by name."""
+        out: dict[str, Tensor] = {}
+        now = [n for n, wish in enumerate(self.wishes) if wish.counts(progress)]
+        masks = {id(self.wishes[n].mask): self.wishes[n].mask for n in now}
+        for key, mask in masks.items():
+            seen = picture if mask is None else picture * mask + 0.5 * (1 - mask)
+            views = self.look(seen, count)
+            for n in now:
+                wish = self.wishes[n]
+                if id(wish.mask) == key:
+                    each = [
+                        prompts.wish(view, goal, wish.weight, wish.stop)
+                        for view, goal in zip(views, self.goals[n], strict=True)
+                    ]
+                    out[wish.text] = out.get(wish.text, 0) + sum(each) / len(each)
+        for name, (weight, function) in self.losses.items():
+            out[name] = weight * function(picture)
+        return out
+
+    def gradients(self, progress: float) -> dict[str, float]:
+        """Add the gradients of one step; returns the losses. Memory is watched."""
+        cuts = self.settings.cuts
+        while True:
+            before = self.g.get_state()
+            try:
+                total: dict[str, float] = {}
+                sizes = [len(c) for c in torch.arange(cuts).chunk(self.parts)]
+                for size in sizes:
+                    found = self.terms(self.drawer.draw(), progress, size)
+                    loss = sum(found.values()) * size / cuts
+                    loss.backward()
+                    for name, value in found.items():
+                        part = value.item() * size / cuts
+                        total[name] = total.get(name, 0.0) + part
+                return total
+            except RuntimeError as error:
+                if not is_memory(error) or self.parts >= cuts:
+                    raise
+            self.parts *= 2
+            self.notes.append(
+                f"Out of memory: the {cuts} cuts are now made in {self.parts} parts."
+            )
+            warnings.warn(self.notes[-1], stacklevel=3)
+            self.g.set_state(before)
+            for group in self.drawer.parameters():
+                for p in group["params"]:
+                    p.grad = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @torch.no_grad()
+    def score(self, picture: Tensor, progress: float) -> float:
+        """Mean cosine of the whole picture with the wishes towards which it goes."""
+        out = []
+        for n, wish in enumerate(self.wishes):
+            if wish.counts(progress) and wish.weight > 0 and wish.mask is None:
+                for guide, goal in zip(self.guides, self.goals[n], strict=True):
+                    out.append((whole(guide, picture) @ goal).item())
+        return sum(out) / max(1, len(out))
+
+    # -- the loop -----------------------------------------------------------------
+
+    def steps(self):
+        """Yield a Frame after every step; stop whenever you like."""
+        s = self.settings
+        groups = self.drawer.parameters()
+        rates = [group["lr"] * s.rate for group in groups]
+        optimiser = OPTIMISERS[s.optimiser](groups, lr=1.0)
+        story = any(w.begin > 0 or w.end < 1 for w in self.wishes)
+        for step in range(s.steps):
+            progress = step / s.steps
+            fall = (1 / 3) ** sum(progress >= d for d in s.drops)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * fall
+            optimiser.zero_grad(set_to_none=True)
+            losses = self.gradients(progress)
+            wrong = [name for name, v in losses.items() if not math.isfinite(v)]
+            if wrong:
+                self.notes.append(
+                    f'Stopped at step {step}: the term "{wrong[0]}" is no number; the '
+                    "last good picture is kept."
+                )
+                warnings.warn(self.notes[-1], stacklevel=2)
+                return
+            optimiser.step()
+            self.drawer.hold()
+            if s.overlay and step % int(s.overlay[2]) == 0 and progress < 0.7:
+                self.lay_over(optimiser)
+            with torch.no_grad():
+                picture = self.drawer.draw()
+            preview = step % s.every == 0 or step == s.steps - 1
+            score = self.score(picture, progress) if preview else None
+            self.last = Frame(step, picture[0].detach(), score, losses)
+            if preview and (story or not self.best or score > self.best.score):
+                self.best = self.last
+            yield self.last
+
+    def lay_over(self, optimiser) -> None:
+        """Mix the overlay into the picture and go on from there."""
+        opacity = float(self.settings.overlay[1])
+        with torch.no_grad():
+            mixed = (1 - opacity) * self.drawer.draw() + opacity * self.over
+        old = [p for group in self.drawer.parameters() for p in group["params"]]
+        self.drawer.paint(mixed)
+        new = [p for group in self.drawer.parameters() for p in group["params"]]
+        with torch.no_grad():
+            for a, b in zip(old, new, strict=True):
+                a.copy_(b)  # the optimiser keeps its memory
+        for name, value in vars(self.drawer).items():
+            for a, b in zip(old, new, strict=True):
+                if value is b:
+                    setattr(self.drawer, name, a)
+
+    def run(self, progress: bool = True, watch=None) -> Frame:
+        """Run to the end, or until Ctrl-C; returns the best Frame.
+
+        ``watch(frame)`` is called at every preview.
+        """
+        from tqdm.auto import tqdm
+
+        bar = tqdm(self.steps(), total=self.settings.steps, disable=not progress)
+        bar.set_description("drawing")
+        try:
+            for frame in bar:
+                if frame.score is not None:
+                    bar.set_postfix(score=f"{frame.score:.2f}")
+                    if watch:
+                        watch(frame)
+        except KeyboardInterrupt:
+            self.notes.append(f"Stopped at step {self.last.step if self.last else 0}.")
+        if self.best is None:
+            with torch.no_grad():
+                picture = self.drawer.draw()
+            self.best = Frame(0, picture[0], self.score(picture, 0.0), {})
+        return self.best
+
+
+def cut_size(guide) -> int:
+    """Pixels a side of the views that a guide reads."""
+    config = guide.model.config
+    any_size = config.vision.startswith("effnet")
+    return min(FAST_SIZE, config.image_size) if any_size else config.image_size
+
+
+@torch.no_grad()
+def whole(guide, picture: Tensor) -> Tensor:
+    """(1, 3, H, W) in [0, 1] -> (D,), the whole picture as a guide or judge sees it."""
+    size = guide.model.config.image_size
+    x = picture.float()
+    H, W = x.shape[-2:]
+    if H != W:  # a grey mount makes it square
+        side = max(H, W)
+        pad = (side - W) // 2, side - W - (side - W) // 2
+        pad += (side - H) // 2, side - H - (side - H) // 2
+        x = F.pad(x, pad, value=0.5)
+    if x.shape[-1] != size:
+        x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    with guide.precision():
+        return guide.model.encode_image(x.to(guide.device))[0].float()
+
+
+def is_memory(error: RuntimeError) -> bool:
+    """Does this error say that memory ran out?"""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def generate(prompt: str, progress: bool = True, **settings) -> Frame:
+    """Words in, picture out: ``generate("a red fox", seed=1).picture``."""
+    return Dream(Settings(prompt=prompt, **settings)).run(progress)

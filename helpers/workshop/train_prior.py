@@ -1,0 +1,150 @@
+"""Train the GPT over VQGAN codes: ``python -m helpers.workshop.train prior``.
+
+Every picture of the train split (no silhouettes) becomes a grid of codes, in several
+views; the GPT learns to continue it, told the style and the group of the drawing.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .. import corpus, paths, transformer, vqgan, weights
+from ..prior import ANY, Prior
+from .train import (
+    WORK,
+    Average,
+    data_hash,
+    groups,
+    learning_rate,
+    resume_from,
+    save_checkpoint,
+)
+from .train_vqgan import pictures
+
+VIEWS = 4  # as drawn, mirrored, and two that are moved by a few pixels
+UNTOLD = 0.15  # how often a condition is left open
+
+
+@torch.inference_mode()
+def code_views(split: corpus.Corpus, model: vqgan.VQGAN, g: torch.Generator) -> Tensor:
+    """The codes of all pictures on white, (VIEWS, N, grid * grid) int16."""
+    out = []
+    for view in range(VIEWS):
+        rows = []
+        for part in tqdm(split.rgba.split(64), desc=f"codes, view {view}"):
+            x = corpus.on_background(part).float() / 127.5 - 1
+            if view % 2:
+                x = x.flip(3)
+            if view > 1:  # moved by up to 6 pixels; the border stays white
+                dx, dy = (torch.randint(-6, 7, (2,), generator=g)).tolist()
+                x = F.pad(x, (6, 6, 6, 6), value=1.0)
+                x = x[:, :, 6 + dy : 134 + dy, 6 + dx : 134 + dx]
+            with torch.autocast("cpu", torch.bfloat16):
+                z = model.encode(x)
+            rows.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
+        out.append(torch.cat(rows))
+    return torch.stack(out)
+
+
+def prior_model(
+    steps: int = 3000,
+    seed: int = 0,
+    resume: bool = True,
+    compiled: bool = False,
+    out: Path | None = None,
+    batch: int = 32,
+    split: corpus.Corpus | None = None,
+    codes: vqgan.VQGAN | None = None,
+    peak: float = 1.5e-3,
+) -> Prior:
+    """Train the prior on the codes of the shipped VQGAN, and save it with its card."""
+    torch.manual_seed(seed)
+    split = split or pictures(corpus.load("train"))
+    codes = codes or vqgan.load("pocket", "cpu")
+    lists = {
+        "styles": [ANY, *sorted({c["style"] for c in split.cards})],
+        "groups": [ANY, *sorted({c["group"] for c in split.cards})],
+    }
+    g = torch.Generator().manual_seed(seed)
+    path = WORK / f"prior-{codes.card['mark'][:8]}.codes"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(code_views(split, codes, g), path)
+    views = torch.load(path, weights_only=True)
+    config = transformer.Config(
+        codes=codes.count,
+        grid=codes.config.resolution // codes.config.stride,
+        values=len(lists["styles"]) + len(lists["groups"]),
+    )
+    model = transformer.GPT(config)
+    style = torch.tensor([lists["styles"].index(c["style"]) for c in split.cards])
+    group = torch.tensor([lists["groups"].index(c["group"]) for c in split.cards])
+    optimiser = torch.optim.AdamW(groups(model, 0.05), betas=(0.9, 0.95))
+    average = Average(model, 0.998)
+    run = torch.compile(model) if compiled else model
+    parts = {"model": model, "optimiser": optimiser}
+    path = WORK / "prior.checkpoint"
+    first, minutes = 0, 0.0
+    if resume and (saved := resume_from(path, parts)):
+        average.state, first, minutes = (
+            saved["average"],
+            saved["step"],
+            saved["minutes"],
+        )
+        g.set_state(saved["g"])
+    began = last = time.time()
+    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
+    bar.set_description("prior")
+    for step in bar:
+        for part in optimiser.param_groups:
+            part["lr"] = learning_rate(step, steps, peak, 100)
+        rows = torch.randint(len(split), (batch,), generator=g)
+        view = torch.randint(VIEWS, (batch,), generator=g)
+        told = torch.rand(batch, 2, generator=g) >= UNTOLD
+        ahead = torch.stack([style[rows], group[rows]], 1) * told  # 0 is "any"
+        ahead = ahead + torch.tensor(
+            [config.codes, config.codes + len(lists["styles"])]
+        )
+        tokens = torch.cat([ahead, views[view, rows].long()], 1)
+        model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = run(tokens[:, :-1])
+        at = config.conditions - 1  # the conditions themselves are not predicted
+        loss = F.cross_entropy(
+            logits[:, at:].flatten(0, 1).float(), tokens[:, at + 1 :].flatten()
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        average.update(model, step)
+        if time.time() - last > 90 or step in (first + 20, steps - 1):
+            last = time.time()
+            print(f"step {step} loss {loss:.3f}", flush=True)
+            save_checkpoint(
+                path,
+                **{k: v.state_dict() for k, v in parts.items()},
+                average=average.state,
+                g=g.get_state(),
+                step=step + 1,
+                minutes=minutes + (last - began) / 60,
+            )
+    model.load_state_dict(average.state)
+    card = {
+        "model": "pocket-prior",
+        "vqgan": codes.card["mark"],
+        "data": data_hash(),
+        "seed": seed,
+        "steps": steps,
+        "batch": batch,
+        "loss": round(loss.item(), 3),
+        "minutes": round(minutes + (time.time() - began) / 60, 1),
+        "machine": f"CPU, {torch.get_num_threads()} threads",
+    }
+    path = out or paths.MODELS / "pocket-prior.safetensors"
+    weights.save_model(path, "prior", model, card, lists=lists)
+    return Prior(model.eval(), codes, lists, card)
