@@ -215,7 +215,7 @@ class FourierDrawer(Drawer):
     def paint(self, picture):
         x = self.fit(picture).clamp(0.02, 0.98)
         x = torch.einsum("ij,bjhw->bihw", self.mix.inverse().to(x), x.logit())
-        waves = torch.fft.rfft2(x / 4, norm="ortho") * 4 / self.scale / 4
+        waves = torch.fft.rfft2(x, norm="ortho") / self.scale
         self.waves = torch.view_as_real(waves).contiguous().requires_grad_(True)
 
     def parameters(self):

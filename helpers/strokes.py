@@ -82,7 +82,7 @@ class LineDrawer(Drawer):
         dx = self.places[:, 0] - start[..., :1] - t * way[..., :1]
         dy = self.places[:, 1] - start[..., 1:] - t * way[..., 1:]
         far = (dx.square() + dy.square()).amin(1).clamp(min=1e-10).sqrt()  # (n, H * W)
-        ink = ((self.thickness.exp() - far) / (1.5 * self.pixel)).sigmoid()
+        ink = ((self.thickness.exp() - far) / (0.7 * self.pixel)).sigmoid()
         ink = ink * self.colour[:, 3:].sigmoid()
         colour = self.colour[:, :3].sigmoid()
         # stroke n shows where no later stroke covers it

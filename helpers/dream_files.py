@@ -1,0 +1,170 @@
+"""What a run leaves behind: PNGs that carry their settings, films, contact sheets.
+
+Also: how much memory a run will need, before it starts.
+"""
+
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from . import cutouts, plots
+from .dream import Dream, Frame, cut_size
+from .dream_settings import Settings
+
+KEY = "pictures-and-words"
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """(3, H, W) in [0, 1] -> PIL."""
+    return Image.fromarray(plots.array(picture))
+
+
+def writable(path) -> Path:
+    """The path, with its folder made. Raises PermissionError with one sentence."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{path} cannot be written ({error.strerror}); choose another folder."
+        ) from None
+    return path
+
+
+def save(path, frame: Frame, settings: Settings) -> Path:
+    """Write a PNG that carries its settings; ``again`` makes the same picture."""
+    path = writable(path)
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt(KEY, json.dumps(asdict(settings), ensure_ascii=False))
+    to_image(frame.picture).save(path, "PNG", pnginfo=text)
+    return path
+
+
+def settings_of(path) -> Settings:
+    """The settings inside a PNG of ours. Raises ValueError with one sentence."""
+    try:
+        with Image.open(path) as image:
+            table = json.loads(image.text[KEY])
+        known = {f.name for f in fields(Settings)}
+        if set(table) - known:
+            raise ValueError
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no picture at {path}.") from None
+    except Exception:
+        raise ValueError(f"{path} carries no settings of this course.") from None
+    return Settings(**{k: freeze(v) for k, v in table.items()})
+
+
+def freeze(value):
+    """Lists from JSON become tuples again."""
+    if isinstance(value, dict):
+        return {k: freeze(v) for k, v in value.items()}
+    return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+
+
+def again(path, guides=None, vqgan=None, **changes) -> Dream:
+    """The run that made a PNG, ready to start; ``changes`` replace settings."""
+    return Dream(replace(settings_of(path), **changes), guides, vqgan)
+
+
+def gif(path, pictures: list[Tensor], seconds: float = 4.0) -> Path:
+    """Write an animation; the last picture stays for a second and a half."""
+    path = writable(path)
+    if not pictures:
+        raise ValueError("There is no picture to animate.")
+    images = [to_image(p) for p in pictures]
+    each = max(20, round(1000 * seconds / len(images)))
+    times = [each] * (len(images) - 1) + [1500]
+    images[0].save(
+        path, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0
+    )
+    return path
+
+
+def mp4(path, pictures: list[Tensor], rate: int = 15) -> Path | None:
+    """Write a film with ffmpeg; None where ffmpeg is not installed."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None
+    path = writable(path)
+    if not pictures:
+        raise ValueError("There is no picture to animate.")
+    height, width = pictures[0].shape[1:]
+    command = [program, "-y", "-loglevel", "error", "-f", "rawvideo"]
+    command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate)]
+    command += ["-i", "-", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
+    command += ["-pix_fmt", "yuv420p", str(path)]
+    raw = b"".join(plots.array(p).tobytes() for p in pictures)
+    ran = subprocess.run(command, input=raw, capture_output=True)
+    if ran.returncode:
+        reason = ran.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise RuntimeError(f"ffmpeg could not write {path}: {reason}")
+    return path
+
+
+def contact_sheet(settings: Settings, seeds, guides=None, vqgan=None, progress=True):
+    """Run several seeds: (frames, a figure of all pictures with seed and score)."""
+    seeds = list(seeds)
+    if not seeds:
+        raise ValueError("A contact sheet needs at least one seed.")
+    frames = []
+    for seed in seeds:
+        dream = Dream(replace(settings, seed=seed), guides, vqgan)
+        frames.append(dream.run(progress))
+    titles = [f"seed {s}: {f.score:.2f}" for s, f in zip(seeds, frames, strict=True)]
+    return frames, plots.grid([f.picture for f in frames], titles, 4, 1.8)
+
+
+def memory(dream: Dream) -> float:
+    """Megabytes that one step will hold, estimated from what one cut holds.
+
+    Counts the tensors that autograd keeps for one picture and one cut.
+    """
+    seen: dict[int, int] = {}
+
+    def pack(t: Tensor):
+        seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    def held(function) -> int:
+        seen.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            kept = function()
+        size = sum(seen.values())
+        del kept
+        return size
+
+    g = torch.Generator().manual_seed(0)  # the run's own stays where it is
+    picture = dream.drawer.draw().detach().requires_grad_(True)
+    draws = held(dream.drawer.draw)
+    cuts = 0
+    for guide in dream.guides:
+
+        def look(guide=guide):
+            x = cutouts.views(picture, 1, cut_size(guide), dream.recipe, g)
+            return guide.model.encode_image(x)
+
+        cuts += held(look)
+    per_part = -(-dream.settings.cuts // dream.parts)
+    return (draws + per_part * cuts) / 1e6
+
+
+def fit(dream: Dream, megabytes: float) -> float:
+    """Make the cuts in as many parts as fit into memory; returns the new estimate."""
+    need = memory(dream)
+    while need > megabytes and dream.parts < dream.settings.cuts:
+        dream.parts *= 2
+        need = memory(dream)
+    if dream.parts > 1:
+        dream.notes.append(
+            f"About {need:.0f} MB a step: the cuts are made in {dream.parts} parts."
+        )
+    return need
