@@ -184,3 +184,112 @@ def lists_to_read(function) -> None:
         want = int(scores.argmax()) if inside.any() else -1
         cases.append(((x, lists, centres, query, probes), want, hint))
     exercise(function, cases, "Return the index of the best row, or -1 if none.")
+
+
+def nearest_code(function) -> None:
+    """04, exercise 1: the nearest row of a codebook."""
+    cases = []
+    for n, k, d in ((1, 3, 2), (6, 5, 4), (40, 16, 8)):
+        z, book = seeded(n, d, seed=n), 2 * seeded(k, d, seed=k + 50)
+        want = torch.cdist(z, book).argmin(1)
+        hint = "the smallest distance, not the largest product"
+        cases.append(((z, book), want, hint))
+    exercise(function, cases, "z is (N, D), book (K, D); return (N,) whole numbers.")
+
+
+def perplexity(function) -> None:
+    """04, exercise 2: how many codes are really in use."""
+    cases = []
+    for codes in ([0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1, 3, 3, 3]):
+        codes = torch.tensor(codes)
+        share = codes.bincount(minlength=4).float() / len(codes)
+        want = torch.distributions.Categorical(share).entropy().exp().item()
+        hint = "exp of the entropy of the shares; a share of 0 adds nothing"
+        cases.append(((codes, 4), want, hint))
+    exercise(function, cases, "Four codes used equally have perplexity 4.")
+
+
+def keep_top_k(function) -> None:
+    """04, exercise 3: forbid all but the k likeliest tokens."""
+    cases = []
+    for b, v, k in ((1, 5, 1), (3, 8, 3), (2, 6, 6)):
+        logits = seeded(b, v, seed=v)
+        order = logits.argsort(-1, descending=True).argsort(-1)
+        want = logits.masked_fill(order >= k, -1e9).softmax(-1)
+        hint = "set the others to -inf before the softmax"
+        cases.append(((logits, k), want, hint))
+    exercise(function, cases, "logits is (B, V); return chances (B, V).")
+
+
+def great_circle(function) -> None:
+    """05, exercise 1: half the squared angle."""
+    cases = []
+    for n, d in ((1, 3), (5, 8)):
+        a, b = (F.normalize(seeded(n, d, seed=s), dim=-1) for s in (n, n + 70))
+        want = (a * b).sum(-1).clamp(-1, 1).arccos().square() / 2
+        hint = "arccos of the product of unit vectors is the angle"
+        cases.append(((a, b), want, hint))
+    exercise(function, cases, "a and b are (N, D) of length 1; return (N,).")
+
+
+def prompt_loss(function) -> None:
+    """05, exercise 2: several prompts with weights."""
+    cases = []
+    for n, k, d in ((1, 1, 4), (4, 3, 8)):
+        cuts = F.normalize(seeded(n, d, seed=n), dim=-1)
+        goals = F.normalize(seeded(k, d, seed=k + 9), dim=-1)
+        weights = seeded(k, seed=k)
+        angles = (cuts @ goals.T).clamp(-1, 1).arccos().square() / 2  # (N, K)
+        want = (angles.mean(0) * weights).sum().item()
+        hint = "mean over the cuts, then the weighted sum over the prompts"
+        cases.append(((cuts, goals, weights), want, hint))
+    exercise(function, cases, "cuts (N, D), goals (K, D), weights (K,); a number.")
+
+
+def random_crops(function) -> None:
+    """05, exercise 3: crops of a picture at given corners."""
+    cases = []
+    for n, size in ((1, 4), (5, 3)):
+        picture = seeded(3, 8, 9, seed=n)
+        g = torch.Generator().manual_seed(n)
+        top = torch.randint(8 - size + 1, (n,), generator=g)
+        left = torch.randint(9 - size + 1, (n,), generator=g)
+        where = zip(top.tolist(), left.tolist(), strict=True)
+        want = torch.stack([picture[:, t : t + size, s : s + size] for t, s in where])
+        hint = "rows top .. top + size, columns left .. left + size"
+        cases.append(((picture, top, left, size), want, hint))
+    exercise(function, cases, "picture (3, H, W), top and left (N,); (N, 3, S, S).")
+
+
+def mirror_loss(function) -> None:
+    """06, exercise 1: how far a picture is from its mirror image."""
+    cases = []
+    for shape in ((1, 3, 4, 4), (1, 3, 5, 8)):
+        picture = seeded(*shape, seed=shape[-1]).sigmoid()
+        want = (picture - picture.flip(-1)).square().mean().item()
+        hint = "flip left and right, not up and down"
+        cases.append(((picture,), want, hint))
+    exercise(function, cases, "picture is (1, 3, H, W); return a number.")
+
+
+def blocks(function) -> None:
+    """06, exercise 2: a picture of large pixels."""
+    cases = []
+    for h, w, k in ((2, 3, 1), (2, 3, 4), (1, 1, 5)):
+        colours = seeded(1, 3, h, w, seed=h + w + k)
+        want = colours.repeat_interleave(k, 2).repeat_interleave(k, 3)
+        hint = "every colour becomes a square of size x size"
+        cases.append(((colours, k), want, hint))
+    exercise(function, cases, "colours (1, 3, h, w); return (1, 3, h size, w size).")
+
+
+def palette_distance(function) -> None:
+    """06, exercise 3: each pixel's distance to its nearest colour."""
+    cases = []
+    for h, w, k in ((1, 1, 2), (3, 5, 4)):
+        picture = seeded(1, 3, h, w, seed=h).sigmoid()
+        colours = seeded(k, 3, seed=k).sigmoid()
+        far = (picture[:, None] - colours[None, :, :, None, None]).square().sum(2)
+        hint = "squared distance to each colour, the smallest one, then the mean"
+        cases.append(((picture, colours), far.amin(1).mean().item(), hint))
+    exercise(function, cases, "picture (1, 3, H, W), colours (K, 3); a number.")

@@ -18,6 +18,7 @@ from torch import Tensor
 from . import paths, weights
 from .download import Source, fetch, sha256
 from .vqgan import VQGAN, Config
+from .vqgan_loss import PatchDiscriminator
 
 IMAGENET = Config(
     ch=128,
@@ -113,10 +114,27 @@ def load(name: str = "pocket", device=None, file=None) -> VQGAN:
         tensors, metadata = weights.read(path, "vqgan")
         table = json.loads(metadata["config"])
         sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        model = fill(Config(**sizes), tensors, path.name)
+        model = fill(Config(**sizes), network(tensors, path.name), path.name)
         model.card = json.loads(metadata["card"])
     model.name = name
     return model.to(device).eval()
+
+
+def load_critic(name: str = "pocket", device="cpu") -> PatchDiscriminator:
+    """The discriminator that fought with one of our own VQGANs, in eval mode."""
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = paths.MODELS / f"vqgan-{name}.safetensors"
+    tensors, _ = weights.read(path, "vqgan")
+    start = "loss.discriminator."
+    state = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+    if not state:
+        raise ValueError(f"{path.name} holds no discriminator.")
+    first = state["main.0.weight"]
+    layers = sum(k.endswith("running_mean") for k in state)
+    critic = PatchDiscriminator(len(first), layers)
+    weights.load_state(critic, state, path.name)
+    return critic.to(device).eval()
 
 
 def published(name: str, file=None) -> VQGAN:

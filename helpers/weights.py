@@ -34,12 +34,13 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
     save(path, tensors, metadata)
 
 
-def save_model(path: Path, kind: str, model, card: dict, **more) -> None:
+def save_model(path: Path, kind: str, model, card: dict, extra=None, **more) -> None:
     """Save any other network of ours (``kind``: "vqgan", "prior") as fp16 safetensors.
 
-    ``more``: what else it needs to be used, as JSON in the metadata.
+    ``extra``: further tensors; ``more``: what else it needs, as JSON in the metadata.
     """
-    tensors = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    tensors = model.state_dict() | (extra or {})
+    tensors = {k: v.half().contiguous() for k, v in tensors.items()}
     metadata = {
         "kind": kind,
         "config": json.dumps(asdict(model.config)),

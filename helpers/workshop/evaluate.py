@@ -1,4 +1,4 @@
-"""Measure what we ship, held out: ``python -m helpers.workshop.evaluate clip``.
+"""Measure what we ship: ``python -m helpers.workshop.evaluate clip|vqgan|dream``.
 
 The splits ``unseen_artist``, ``unseen_concept`` and ``photos`` are for this alone: no
 training, tuning or seed picking sees them.
@@ -96,9 +96,20 @@ def clip_table(name: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["clip"])
-    parser.add_argument("models", nargs="*", default=["pocket", "scratch"])
+    parser.add_argument("what", choices=["clip", "vqgan", "dream"])
+    parser.add_argument("models", nargs="*")
     args = parser.parse_args()
+    if args.what == "vqgan":
+        from .evaluate_vqgan import show
+
+        show(args.models or ["pocket"])
+        return
+    if args.what == "dream":
+        from .evaluate_dream import show
+
+        show(args.models or ["vqgan", "pixel"])
+        return
+    args.models = args.models or ["pocket", "scratch"]
     tables = {name: clip_table(name) for name in args.models}
     print(f"{'measure':28s}" + "".join(f"{name:>12s}{'asked':>8s}" for name in tables))
     for row in TARGETS:

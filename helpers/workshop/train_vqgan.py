@@ -197,5 +197,6 @@ def vqgan_model(
     }
     card["mark"] = mark(model)
     path = out or paths.MODELS / "vqgan-pocket.safetensors"
-    weights.save_model(path, "vqgan", model, card)
+    critic_state = {f"loss.discriminator.{k}": v for k, v in judge.state_dict().items()}
+    weights.save_model(path, "vqgan", model, card, extra=critic_state)
     return model
