@@ -32,6 +32,7 @@ class Drawer:
     """What all drawers share. ``size``: (width, height) in pixels."""
 
     unit = 1  # width and height are multiples of this
+    tile = False  # True: what is drawn should fit its own opposite edge
 
     def __init__(self, size: tuple, device):
         self.width, self.height = check_size(size, self.unit)
@@ -107,8 +108,15 @@ class VQGANDrawer(Drawer):
         return [{"params": [self.z], "lr": self.lr * self.spread}]
 
     def draw(self):
-        q = self.z + (self.snapped() - self.z).detach()  # straight through
-        return Clamp.apply((self.vqgan.decode(q) + 1) / 2, 0, 1)
+        return self.decode(self.z + (self.snapped() - self.z).detach())
+
+    def decode(self, q: Tensor) -> Tensor:
+        """Paint code vectors; a tile is painted with its neighbours around it."""
+        m = 2 if self.tile and min(q.shape[2:]) > 2 else 0
+        x = self.vqgan.decode(F.pad(q, (m, m, m, m), mode="circular") if m else q)
+        m *= self.unit
+        x = x[..., m : x.shape[2] - m, m : x.shape[3] - m]
+        return Clamp.apply((x + 1) / 2, 0, 1)
 
     def snapped(self) -> Tensor:
         quantize = self.vqgan.quantize
@@ -149,7 +157,7 @@ class CodesDrawer(VQGANDrawer):
         hard = F.one_hot(self.scores.argmax(1), soft.shape[1]).movedim(-1, 1).to(soft)
         pick = soft + (hard - soft).detach()
         q = torch.einsum("bkhw,kd->bdhw", pick, self.vqgan.quantize.codebook)
-        return Clamp.apply((self.vqgan.decode(q) + 1) / 2, 0, 1)
+        return self.decode(q)
 
     def hold(self):
         pass
@@ -158,7 +166,7 @@ class CodesDrawer(VQGANDrawer):
 class PixelDrawer(Drawer):
     """A grid of square blocks of one colour each: pixel art; block 1 is raw pixels."""
 
-    def __init__(self, size, block: int = 4, device="cpu", lr: float = 0.05):
+    def __init__(self, size, block: int = 4, device="cpu", lr: float = 0.03):
         if block < 1:
             raise ValueError(f"A block has at least one pixel a side, not {block}.")
         self.unit = block

@@ -45,6 +45,8 @@ class Dream:
     def __init__(self, settings: Settings, guides=None, vqgan=None, wishes=()):
         self.settings, s = settings, settings
         check(s)
+        if any(guide.name == "judge" for guide in guides or []) or "judge" in s.guides:
+            raise ValueError("The judge never guides: it would judge its own work.")
         device = guides[0].device if guides else pick_device()
         self.guides = guides or [clip.load(name, device) for name in s.guides]
         for guide in self.guides:
@@ -62,6 +64,7 @@ class Dream:
                 f"{s.width} x {s.height} became {self.drawer.width} x "
                 f"{self.drawer.height}, a multiple of {self.drawer.unit}."
             )
+        self.drawer.tile = s.tile
         self.drawer.start(self.g)
         first = self.starting_picture()
         if first is not None:

@@ -349,6 +349,26 @@ def test_bad_settings_are_one_sentence(more, reason, guide, codes):
         Dream(settings(**more), [guide] if more.get("guides", 1) else None, codes)
 
 
+def test_a_tile_is_part_of_an_endless_pattern(codes):
+    """Rolling its codes rolls the picture, far better than without wrapping."""
+    drawer = drawers.VQGANDrawer((64, 64), codes)
+    drawer.start(torch.Generator().manual_seed(0))
+    off = {}
+    for drawer.tile in (True, False):
+        with torch.no_grad():
+            first, z = drawer.draw(), drawer.z.clone()
+            drawer.z.copy_(z.roll(5, 3))
+            off[drawer.tile] = (drawer.draw() - first.roll(20, 3)).abs().mean()
+            drawer.z.copy_(z)
+    assert first.shape == (1, 3, 64, 64)
+    assert off[True] < 0.5 * off[False]
+
+
+def test_the_judge_may_not_guide(guide, codes):
+    with pytest.raises(ValueError, match="judge never guides"):
+        Dream(settings(guides=("judge",)))
+
+
 def test_odd_sizes_are_said(guide, codes):
     run = start(guide, codes, drawer="vqgan", width=37, height=9)
     assert "became 36 x 8" in run.notes[0]
