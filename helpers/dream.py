@@ -146,9 +146,20 @@ class Dream:
         }
         out = []
         for guide, size in zip(self.guides, sizes, strict=True):
-            with guide.precision():
+            with self.precision(guide.bf16):
                 out.append(guide.model.encode_image(cuts[size]))
         return out
+
+    def precision(self, wanted: bool = False):
+        """The context of drawer and guides: bf16 autocast if it is asked for."""
+        kind = self.drawer.device.type
+        half = self.settings.bf16 or wanted
+        return torch.autocast(kind, torch.bfloat16, enabled=half)
+
+    def paint(self) -> Tensor:
+        """The picture as it is now, (1, 3, H, W), with its gradient."""
+        with self.precision():
+            return self.drawer.draw().float()
 
     def terms(self, picture: Tensor, progress: float, count: int) -> dict[str, Tensor]:
         """All losses of a picture (1, 3, H, W) by name."""
@@ -170,8 +181,11 @@ class Dream:
             out[name] = weight * function(picture)
         return out
 
-    def gradients(self, progress: float) -> dict[str, float]:
-        """Add the gradients of one step; returns the losses. Memory is watched."""
+    def gradients(self, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Add the gradients of one step; returns the picture it saw, and the losses.
+
+        If memory runs out, the cuts are made in twice as many parts.
+        """
         cuts = self.settings.cuts
         while True:
             before = self.g.get_state()
@@ -179,13 +193,14 @@ class Dream:
                 total: dict[str, float] = {}
                 sizes = [len(c) for c in torch.arange(cuts).chunk(self.parts)]
                 for size in sizes:
-                    found = self.terms(self.drawer.draw(), progress, size)
+                    picture = self.paint()
+                    found = self.terms(picture, progress, size)
                     loss = sum(found.values()) * size / cuts
                     loss.backward()
                     for name, value in found.items():
                         part = value.item() * size / cuts
                         total[name] = total.get(name, 0.0) + part
-                return total
+                return picture.detach(), total
             except RuntimeError as error:
                 if not is_memory(error) or self.parts >= cuts:
                     raise
@@ -214,7 +229,7 @@ class Dream:
     # -- the loop -----------------------------------------------------------------
 
     def steps(self):
-        """Yield a Frame after every step; stop whenever you like."""
+        """Yield a Frame at every step (its picture is the one that was looked at)."""
         s = self.settings
         groups = self.drawer.parameters()
         rates = [group["lr"] * s.rate for group in groups]
@@ -226,7 +241,7 @@ class Dream:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * fall
             optimiser.zero_grad(set_to_none=True)
-            losses = self.gradients(progress)
+            picture, losses = self.gradients(progress)
             wrong = [name for name, v in losses.items() if not math.isfinite(v)]
             if wrong:
                 self.notes.append(
@@ -239,11 +254,9 @@ class Dream:
             self.drawer.hold()
             if s.overlay and step % int(s.overlay[2]) == 0 and progress < 0.7:
                 self.lay_over(optimiser)
-            with torch.no_grad():
-                picture = self.drawer.draw()
             preview = step % s.every == 0 or step == s.steps - 1
             score = self.score(picture, progress) if preview else None
-            self.last = Frame(step, picture[0].detach(), score, losses)
+            self.last = Frame(step, picture[0], score, losses)
             if preview and (story or not self.best or score > self.best.score):
                 self.best = self.last
             yield self.last

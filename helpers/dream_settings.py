@@ -44,6 +44,7 @@ class Settings:
     overlay: tuple = ()  # (path, opacity, every how many steps)
     tile: bool = False  # wrap the picture around its edges
     every: int = 5  # steps between two previews
+    bf16: bool = False  # half the precision: faster where the machine knows it
 
 
 def check(s: Settings) -> None:

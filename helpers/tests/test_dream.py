@@ -276,7 +276,7 @@ def test_parts_give_the_gradient_of_the_whole(guide):
     def gradient(parts):
         run = Dream(settings(cuts=4, recipe="none", drawer="pixel"), [guide])
         run.parts = parts
-        losses = run.gradients(0.0)
+        _, losses = run.gradients(0.0)
         return run.drawer.colours.grad, losses["a red apple"]
 
     (a, one), (b, other) = gradient(1), gradient(4)

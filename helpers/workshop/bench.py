@@ -1,4 +1,4 @@
-"""How fast is it: ``python -m helpers.workshop.bench clip|search``.
+"""How fast is it: ``python -m helpers.workshop.bench clip|search|vqgan|dream``.
 
 Medians of several runs beside the peer in the same process, never a test. Peers are
 open_clip and transformers with the same random weights, and faiss' flat index.
@@ -166,13 +166,19 @@ def bench_search(sizes=(10_000, 100_000, 1_000_000)) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["clip", "search"])
+    parser.add_argument("what", choices=["clip", "search", "vqgan", "dream"])
     parser.add_argument("--largest", type=int, default=1_000_000)
     args = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, medians")
     if args.what == "search":
         sizes = [10_000, 100_000, 1_000_000]
         bench_search([n for n in sizes if n <= args.largest])
+        return
+    if args.what in ("vqgan", "dream"):
+        from . import bench_pictures
+
+        warnings.simplefilter("ignore")
+        getattr(bench_pictures, f"bench_{args.what}")()
         return
     bench_ours()
     warnings.simplefilter("ignore")

