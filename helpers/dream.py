@@ -37,7 +37,8 @@ class Frame:
 class Dream:
     """One run. ``for frame in dream.steps(): ...``, or ``dream.run()`` for all of it.
 
-    ``best`` is the best Frame so far; ``notes`` says what happened on the way. Ready
+    ``best`` is the best Frame so far; ``notes`` says what happened on the way; ``need``
+    is the memory of a step in MB, as estimated at its start. Ready
     CLIPs and a VQGAN may be passed in, so that they are loaded once. Raises ValueError
     with one sentence if the settings make no sense.
     """
@@ -51,7 +52,7 @@ class Dream:
         self.guides = guides or [clip.load(name, device) for name in s.guides]
         for guide in self.guides:
             guide.model.eval().requires_grad_(False)
-        self.notes, self.best, self.last, self.parts = [], None, None, 1
+        self.notes, self.best, self.last, self.parts, self.need = [], None, None, 1, 0.0
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
         if vqgan is None and s.drawer in ("vqgan", "codes"):
             from . import vqgan as module
@@ -129,6 +130,11 @@ class Dream:
                 vector = guide.embed_texts([wish.text])[0]
             out.append(F.normalize(vector.float(), dim=-1).to(guide.device))
         return out
+
+    @staticmethod
+    def cut_size(guide) -> int:
+        """Pixels a side of the views that a guide reads."""
+        return cut_size(guide)
 
     # -- one step -----------------------------------------------------------------
 
@@ -231,6 +237,7 @@ class Dream:
     def steps(self):
         """Yield a Frame at every step (its picture is the one that was looked at)."""
         s = self.settings
+        self.need = dream_memory.fit(self, 0.8 * dream_memory.free(self.drawer.device))
         groups = self.drawer.parameters()
         rates = [group["lr"] * s.rate for group in groups]
         optimiser = OPTIMISERS[s.optimiser](groups, lr=1.0)

@@ -1,7 +1,4 @@
-"""What a run leaves behind: PNGs that carry their settings, films, contact sheets.
-
-Also: how much memory a run will need, before it starts.
-"""
+"""What a run leaves behind: PNGs that carry their settings, films, contact sheets."""
 
 import json
 import shutil
@@ -9,12 +6,11 @@ import subprocess
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from . import cutouts, plots
-from .dream import Dream, Frame, cut_size
+from . import plots
+from .dream import Dream, Frame
 from .dream_settings import Settings
 
 KEY = "pictures-and-words"
@@ -121,50 +117,3 @@ def contact_sheet(settings: Settings, seeds, guides=None, vqgan=None, progress=T
         frames.append(dream.run(progress))
     titles = [f"seed {s}: {f.score:.2f}" for s, f in zip(seeds, frames, strict=True)]
     return frames, plots.grid([f.picture for f in frames], titles, 4, 1.8)
-
-
-def memory(dream: Dream) -> float:
-    """Megabytes that one step will hold, estimated from what one cut holds.
-
-    Counts the tensors that autograd keeps for one picture and one cut.
-    """
-    seen: dict[int, int] = {}
-
-    def pack(t: Tensor):
-        seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    def held(function) -> int:
-        seen.clear()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            kept = function()
-        size = sum(seen.values())
-        del kept
-        return size
-
-    g = torch.Generator().manual_seed(0)  # the run's own stays where it is
-    picture = dream.drawer.draw().detach().requires_grad_(True)
-    draws = held(dream.drawer.draw)
-    cuts = 0
-    for guide in dream.guides:
-
-        def look(guide=guide):
-            x = cutouts.views(picture, 1, cut_size(guide), dream.recipe, g)
-            return guide.model.encode_image(x)
-
-        cuts += held(look)
-    per_part = -(-dream.settings.cuts // dream.parts)
-    return (draws + per_part * cuts) / 1e6
-
-
-def fit(dream: Dream, megabytes: float) -> float:
-    """Make the cuts in as many parts as fit into memory; returns the new estimate."""
-    need = memory(dream)
-    while need > megabytes and dream.parts < dream.settings.cuts:
-        dream.parts *= 2
-        need = memory(dream)
-    if dream.parts > 1:
-        dream.notes.append(
-            f"About {need:.0f} MB a step: the cuts are made in {dream.parts} parts."
-        )
-    return need

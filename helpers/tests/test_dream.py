@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from helpers import clip, cutouts, drawers, dream, dream_files, dream_losses, vqgan
+from helpers import (
+    clip,
+    cutouts,
+    drawers,
+    dream,
+    dream_files,
+    dream_losses,
+    dream_memory,
+    vqgan,
+)
 from helpers.dream import Dream
 from helpers.dream_settings import Settings
 from helpers.prompts import Prompt
@@ -319,9 +328,9 @@ def test_two_guides_and_vector_wishes(guide):
 
 def test_memory_is_estimated_and_fitted(guide, codes):
     run = start(guide, codes, cuts=8)
-    whole = dream_files.memory(run)
+    whole = dream_memory.memory(run)
     g = run.g.get_state()
-    assert dream_files.fit(run, whole / 3) < whole and run.parts > 1
+    assert dream_memory.fit(run, whole / 3) < whole and run.parts > 1
     assert torch.equal(g, run.g.get_state())  # looking ahead changes nothing
 
 
