@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FAST_SIZE = 128  # pixels of a view for EfficientNet guides, which read any size
 GREY = (0.299, 0.587, 0.114)
 
 
@@ -139,3 +140,27 @@ def turn_hue(angle: Tensor) -> Tensor:
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     return cos * torch.eye(3) + sin * cross + (1 - cos) * axis
+
+
+def cut_size(guide) -> int:
+    """Pixels a side of the views that a guide reads."""
+    config = guide.model.config
+    any_size = config.vision.startswith("effnet")
+    return min(FAST_SIZE, config.image_size) if any_size else config.image_size
+
+
+@torch.no_grad()
+def whole(guide, picture: Tensor) -> Tensor:
+    """(1, 3, H, W) in [0, 1] -> (D,), the whole picture as a guide or judge sees it."""
+    size = guide.model.config.image_size
+    x = picture.float()
+    H, W = x.shape[-2:]
+    if H != W:  # a grey mount makes it square
+        side = max(H, W)
+        pad = (side - W) // 2, side - W - (side - W) // 2
+        pad += (side - H) // 2, side - H - (side - H) // 2
+        x = F.pad(x, pad, value=0.5)
+    if x.shape[-1] != size:
+        x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    with guide.precision():
+        return guide.model.encode_image(x.to(guide.device))[0].float()

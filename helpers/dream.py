@@ -12,12 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import clip, corpus, cutouts, drawers, dream_losses, prompts
+from . import clip, corpus, cutouts, drawers, dream_losses, dream_memory, prompts
 from .device import pick_device
 from .dream_settings import OPTIMISERS, Settings, check
 from .prompts import Prompt
-
-FAST_SIZE = 128  # pixels of a cut for EfficientNet guides, which read any size
 
 
 @dataclass
@@ -131,11 +129,6 @@ class Dream:
             out.append(F.normalize(vector.float(), dim=-1).to(guide.device))
         return out
 
-    @staticmethod
-    def cut_size(guide) -> int:
-        """Pixels a side of the views that a guide reads."""
-        return cut_size(guide)
-
     # -- one step -----------------------------------------------------------------
 
     def look(self, picture: Tensor, count: int) -> list[Tensor]:
@@ -145,7 +138,7 @@ class Dream:
                 int(torch.randint(n, (1,), generator=self.g)) for n in picture.shape[2:]
             ]
             picture = picture.roll(by, (2, 3))
-        sizes = [cut_size(guide) for guide in self.guides]
+        sizes = [cutouts.cut_size(guide) for guide in self.guides]
         cuts = {
             size: cutouts.views(picture, count, size, self.recipe, self.g)
             for size in dict.fromkeys(sizes)
@@ -208,7 +201,7 @@ class Dream:
                         total[name] = total.get(name, 0.0) + part
                 return picture.detach(), total
             except RuntimeError as error:
-                if not is_memory(error) or self.parts >= cuts:
+                if not dream_memory.is_memory(error) or self.parts >= cuts:
                     raise
             self.parts *= 2
             self.notes.append(
@@ -229,7 +222,7 @@ class Dream:
         for n, wish in enumerate(self.wishes):
             if wish.counts(progress) and wish.weight > 0 and wish.mask is None:
                 for guide, goal in zip(self.guides, self.goals[n], strict=True):
-                    out.append((whole(guide, picture) @ goal).item())
+                    out.append((cutouts.whole(guide, picture) @ goal).item())
         return sum(out) / max(1, len(out))
 
     # -- the loop -----------------------------------------------------------------
@@ -306,38 +299,6 @@ class Dream:
                 picture = self.drawer.draw()
             self.best = Frame(0, picture[0], self.score(picture, 0.0), {})
         return self.best
-
-
-def cut_size(guide) -> int:
-    """Pixels a side of the views that a guide reads."""
-    config = guide.model.config
-    any_size = config.vision.startswith("effnet")
-    return min(FAST_SIZE, config.image_size) if any_size else config.image_size
-
-
-@torch.no_grad()
-def whole(guide, picture: Tensor) -> Tensor:
-    """(1, 3, H, W) in [0, 1] -> (D,), the whole picture as a guide or judge sees it."""
-    size = guide.model.config.image_size
-    x = picture.float()
-    H, W = x.shape[-2:]
-    if H != W:  # a grey mount makes it square
-        side = max(H, W)
-        pad = (side - W) // 2, side - W - (side - W) // 2
-        pad += (side - H) // 2, side - H - (side - H) // 2
-        x = F.pad(x, pad, value=0.5)
-    if x.shape[-1] != size:
-        x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-    with guide.precision():
-        return guide.model.encode_image(x.to(guide.device))[0].float()
-
-
-def is_memory(error: RuntimeError) -> bool:
-    """Does this error say that memory ran out?"""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        "out of memory" in text or "can't allocate memory" in text
-    )
 
 
 def generate(prompt: str, progress: bool = True, **settings) -> Frame:

@@ -41,7 +41,7 @@ def memory(dream) -> float:
     for guide in dream.guides:
 
         def look(guide=guide):
-            x = cutouts.views(picture, 1, dream.cut_size(guide), dream.recipe, g)
+            x = cutouts.views(picture, 1, cutouts.cut_size(guide), dream.recipe, g)
             return guide.model.encode_image(x)
 
         cuts += held(look)
@@ -60,3 +60,11 @@ def fit(dream, megabytes: float) -> float:
             f"About {need:.0f} MB a step: the cuts are made in {dream.parts} parts."
         )
     return need
+
+
+def is_memory(error: RuntimeError) -> bool:
+    """Does this error say that memory ran out?"""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )

@@ -16,7 +16,8 @@ import torch
 from tqdm import tqdm
 
 from .. import clip, corpus, vqgan
-from ..dream import Dream, whole
+from ..cutouts import whole
+from ..dream import Dream
 from ..dream_settings import Settings
 
 COUNT, SEEDS, TARGET = 50, (0, 1, 2), "60 % in the top 5"
