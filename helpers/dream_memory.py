@@ -65,6 +65,6 @@ def fit(dream, megabytes: float) -> float:
 def is_memory(error: RuntimeError) -> bool:
     """Does this error say that memory ran out?"""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
         "out of memory" in text or "can't allocate memory" in text
     )

@@ -269,7 +269,7 @@ def test_out_of_memory_halves_the_cuts_and_goes_on(guide, codes, monkeypatch):
 
     def small(x, *more):
         if len(x) > 2:
-            raise torch.OutOfMemoryError("out of memory")
+            raise torch.cuda.OutOfMemoryError("out of memory")
         return encode(x, *more)
 
     monkeypatch.setattr(guide.model, "encode_image", small)

@@ -1,12 +1,13 @@
 """Measure a VQGAN, held out: ``python -m helpers.workshop.evaluate vqgan``.
 
 PSNR, codebook usage and perplexity on ``unseen_artist`` at 128 px; sharpness and the
-Fréchet distance in the features of ``scratch``, which took no part in its training.
+Fréchet distance in the features of ``scratch`` (64 px) and of the judge (160 px), which
+took no part in its training.
 """
 
 import torch
 
-from .. import clip, corpus, vqgan
+from .. import clip, corpus, vqgan, weights
 from ..frechet import frechet, psnr, sharpness
 from ..vqgan_loss import usage
 
@@ -25,15 +26,19 @@ def table(name: str = "pocket") -> dict[str, float]:
         rebuilt.append((model.from_codes(codes[-1]).cpu() + 1) / 2)
     rebuilt = torch.cat(rebuilt)
     share, spread = usage(torch.cat(codes), model.count)
-    judge = clip.load("scratch")
-    seen = [judge.embed_images((x * 255).byte()) for x in (pictures, rebuilt)]
+    far = {}
+    for name in ("scratch", "judge"):
+        if name in weights.shipped():
+            eyes = clip.load(name)
+            seen = [eyes.embed_images((x * 255).byte()) for x in (pictures, rebuilt)]
+            far[f"Fréchet x 1000, {name}"] = 1000 * frechet(*seen)
     return {
         "PSNR (dB)": psnr(pictures, rebuilt).mean().item(),
         "codebook usage": 100 * share,
         "perplexity": spread,
         "sharpness, of the originals": sharpness(pictures),
         "sharpness": sharpness(rebuilt),
-        "Fréchet distance x 1000": 1000 * frechet(*seen),
+        **far,
     }
 
 

@@ -237,8 +237,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="a quarter faster")
     parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
+    parser.add_argument(
+        "--without-critic", action="store_true", help="vqgan: the ablation"
+    )
+    parser.add_argument(
+        "--polish", type=int, help="vqgan: so many steps of the decoder alone"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.polish:
+        from .train_vqgan import polish
+
+        polish(args.polish, out=args.out)
+        return
     if args.model == "scratch":
         train = scratch
     elif args.model == "vqgan":
@@ -251,6 +262,8 @@ def main() -> None:
         train = partial(pocket, name=args.model)
     more = {"steps": args.steps} if args.steps else {}
     more["compiled"] = args.compile
+    if args.without_critic:
+        more["critic"] = False
     files = {"vqgan": "vqgan-pocket", "prior": "pocket-prior"}
     file = files.get(args.model, args.model)
     out = args.out or paths.MODELS / f"{file}.safetensors"

@@ -42,6 +42,7 @@ from .train import (
 DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
 STRAY = 0.3  # pulls the text map to the identity, so that unseen words keep their place
 MIX = 0.4  # at most this share of a second picture is mixed into each
+KEEP = 96  # pictures a step whose ImageNet classes must stay what they were
 SOFT = 0.3  # share of the target that goes to concepts of a similar meaning
 
 
@@ -202,10 +203,9 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         loss_keep = loss_photo = torch.zeros(())
         if means:
             with torch.no_grad():
-                before = teacher.classifier(features(teacher, x)).log_softmax(-1)
-            loss_keep = F.kl_div(
-                logits.log_softmax(-1), before, log_target=True, reduction="batchmean"
-            )
+                before = teacher.classifier(features(teacher, x[:KEEP])).log_softmax(-1)
+            after = logits[:KEEP].log_softmax(-1)
+            loss_keep = F.kl_div(after, before, log_target=True, reduction="batchmean")
             loss_photo = photo_loss(
                 tower, model.scale(), means, texts, text_map, 256, g, rng
             )
@@ -305,7 +305,7 @@ def is_text(name: str) -> bool:
 
 
 def pocket(
-    steps: int = 1200,
+    steps: int = 700,
     batch: int = 256,
     seed: int = 0,
     resume: bool = True,

@@ -25,24 +25,20 @@ from .train import (
 )
 from .train_vqgan import pictures
 
-VIEWS = 4  # as drawn, mirrored, and two that are moved by a few pixels
+VIEWS = 2  # as drawn, and mirrored
 UNTOLD = 0.15  # how often a condition is left open
 
 
 @torch.inference_mode()
-def code_views(split: corpus.Corpus, model: vqgan.VQGAN, g: torch.Generator) -> Tensor:
+def code_views(split: corpus.Corpus, model: vqgan.VQGAN) -> Tensor:
     """The codes of all pictures on white, (VIEWS, N, grid * grid) int16."""
     out = []
     for view in range(VIEWS):
         rows = []
         for part in tqdm(split.rgba.split(64), desc=f"codes, view {view}"):
             x = corpus.on_background(part).float() / 127.5 - 1
-            if view % 2:
+            if view:
                 x = x.flip(3)
-            if view > 1:  # moved by up to 6 pixels; the border stays white
-                dx, dy = (torch.randint(-6, 7, (2,), generator=g)).tolist()
-                x = F.pad(x, (6, 6, 6, 6), value=1.0)
-                x = x[:, :, 6 + dy : 134 + dy, 6 + dx : 134 + dx]
             with torch.autocast("cpu", torch.bfloat16):
                 z = model.encode(x)
             rows.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
@@ -73,7 +69,7 @@ def prior_model(
     path = WORK / f"prior-{codes.card['mark'][:8]}.codes"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(code_views(split, codes, g), path)
+        torch.save(code_views(split, codes), path)
     views = torch.load(path, weights_only=True)
     config = transformer.Config(
         codes=codes.count,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import corpus, paths, vqgan, weights
+from .. import corpus, paths, vqgan, vqgan_weights, weights
 from ..vqgan_loss import (
     CodebookAverage,
     PatchDiscriminator,
@@ -23,6 +23,7 @@ from ..vqgan_loss import (
     hinge,
     usage,
 )
+from .evaluate_vqgan import table
 from .teachers import imagenet_trunk
 from .train import (
     WORK,
@@ -86,7 +87,11 @@ def vqgan_model(
     config: vqgan.Config | None = None,
     peak: float = 6e-4,
 ) -> vqgan.VQGAN:
-    """Train a VQGAN and save it with its card. ``critic`` False: without the GAN."""
+    """Train a VQGAN and save it with its card.
+
+    ``critic`` False: the ablation. It goes on without the critic from where the critic
+    joined, and both rows of figures are entered in the card of the shipped model.
+    """
     torch.manual_seed(seed)
     split = split or pictures(corpus.load("train"))
     model = vqgan.VQGAN(config or vqgan.Config())
@@ -99,7 +104,10 @@ def vqgan_model(
     critic_optimiser = torch.optim.Adam(judge.parameters(), betas=(0.5, 0.9))
     average = Average(model, 0.998)
     g = torch.Generator().manual_seed(seed)
-    path = WORK / "vqgan.checkpoint"
+    path = WORK / ("vqgan.checkpoint" if critic else "vqgan-plain.checkpoint")
+    fork = WORK / "vqgan-before-critic.checkpoint"
+    if not critic and not path.exists() and fork.exists():
+        shutil.copy(fork, path)
     parts = {
         "model": model,
         "judge": judge,
@@ -120,8 +128,8 @@ def vqgan_model(
     bar.set_description("vqgan")
     for step in bar:
         whole = step >= WHOLE * steps
-        if step == int(CRITIC * steps) and path.exists():  # where an ablation may start
-            shutil.copy(path, path.with_name("vqgan-before-critic.checkpoint"))
+        if critic and step == int(CRITIC * steps) and path.exists():
+            shutil.copy(path, fork)  # where the ablation may start
         size, batch = (128, 8) if whole else (64, 32)
         rate = learning_rate(step, steps, peak, 100)
         for group in optimiser.param_groups:
@@ -197,6 +205,71 @@ def vqgan_model(
     }
     card["mark"] = mark(model)
     path = out or paths.MODELS / "vqgan-pocket.safetensors"
-    critic_state = {f"loss.discriminator.{k}": v for k, v in judge.state_dict().items()}
-    weights.save_model(path, "vqgan", model, card, extra=critic_state)
+    shipped = out or paths.MODELS / "vqgan-pocket.safetensors"
+    path = shipped if critic else WORK / "vqgan-plain.safetensors"
+    save(path, model, judge, card)
+    figures = table(str(path))
+    if critic:
+        save(path, model, judge, card | {"figures": figures})
+    elif shipped.exists():
+        with_critic = vqgan.load(str(shipped), "cpu")
+        rows = {"with the critic": table(str(shipped)), "without": figures}
+        enter(shipped, with_critic, {"ablation": rows})
     return model
+
+
+def polish(steps: int = 400, seed: int = 1, out: Path | None = None) -> vqgan.VQGAN:
+    """Let the decoder alone go on, on whole pictures: the codes keep their meaning.
+
+    Takes the shipped model and its critic; writes the same file with a longer card.
+    """
+    path = Path(out or paths.MODELS / "vqgan-pocket.safetensors")
+    split = pictures(corpus.load("train"))
+    model = vqgan.load(str(path), "cpu").requires_grad_(False)
+    judge = vqgan_weights.load_critic(str(path)).train()
+    params = list(model.decoder.requires_grad_(True).parameters())
+    perception = Perceptual(imagenet_trunk())
+    optimiser = torch.optim.Adam(params, betas=(0.8, 0.95))
+    critic_optimiser = torch.optim.Adam(judge.parameters(), 1e-4, betas=(0.5, 0.9))
+    average = Average(model.decoder, 0.98)
+    g, began = torch.Generator().manual_seed(seed), time.time()
+    for step in tqdm(range(steps), desc="decoder alone", mininterval=10):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, 4e-4, 20)
+        rows = torch.randint(len(split), (8,), generator=g)
+        x = crops(split.rgba[rows], 128, g)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                q = model.quantize.rows(model.quantize.nearest(model.encode(x).float()))
+            y = model.decode(q)
+            loss_seen = perception(y, x)
+        y = y.float()
+        rebuild = (y - x).abs().mean() + PERCEPTION * loss_seen
+        fool = -judge(y).mean()
+        weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
+        optimiser.zero_grad()
+        (rebuild + 0.2 * weight * fool).backward()
+        nn.utils.clip_grad_norm_(params, 1.0)
+        optimiser.step()
+        critic_optimiser.zero_grad()
+        hinge(judge(x), judge(y.detach())).backward()
+        critic_optimiser.step()
+        average.update(model.decoder, step)
+    model.decoder.load_state_dict(average.state)
+    minutes = round((time.time() - began) / 60, 1)
+    card = model.card | {"decoder alone": {"steps": steps, "minutes": minutes}}
+    save(path, model, judge, card)
+    save(path, model, judge, card | {"figures": table(str(path))})
+    return model
+
+
+def save(path: Path, model, judge, card: dict) -> None:
+    """Save the VQGAN with its critic, named as in Taming Transformers, and its card."""
+    extra = {f"loss.discriminator.{k}": v for k, v in judge.state_dict().items()}
+    weights.save_model(path, "vqgan", model, card, extra=extra)
+
+
+def enter(path: Path, model, more: dict) -> None:
+    """Enter further facts in the card of a saved VQGAN."""
+    card = model.card | more
+    save(path, model, vqgan_weights.load_critic(str(path)), card)
