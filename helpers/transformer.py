@@ -23,10 +23,10 @@ class Config:
     grid: int = 16  # codes a side; a picture is grid * grid tokens
     conditions: int = 2  # condition tokens in front (style, group)
     values: int = 20  # different condition tokens
-    width: int = 256  # C
+    width: int = 192  # C
     layers: int = 6
-    heads: int = 8
-    dropout: float = 0.1
+    heads: int = 6
+    dropout: float = 0.1  # after attention and after the mlp
 
     @property
     def vocab(self) -> int:
@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
     def __init__(self, c: Config):
         super().__init__()
-        self.heads, self.dropout = c.heads, c.dropout
+        self.heads = c.heads
         self.qkv = nn.Linear(c.width, 3 * c.width)
         self.out = nn.Linear(c.width, c.width)
 
@@ -63,10 +63,7 @@ class Attention(nn.Module):
         if not first and T > 1:  # new token i sees all old ones and new ones up to i
             old = k.shape[2] - T
             mask = torch.ones(T, old + T, dtype=torch.bool, device=x.device).tril(old)
-        drop = self.dropout if self.training else 0.0
-        h = F.scaled_dot_product_attention(
-            q, k, v, mask, dropout_p=drop, is_causal=first and T > 1
-        )
+        h = F.scaled_dot_product_attention(q, k, v, mask, is_causal=first and T > 1)
         return self.out(h.transpose(1, 2).reshape(B, T, C))
 
 

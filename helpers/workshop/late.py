@@ -78,8 +78,8 @@ def late(trunk: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def views(split: corpus.Corpus, trunk: nn.Module, path: Path, seed: int):
-    """(rows (N,), drawings, views (VIEWS, N, C, h, h)), kept in a file once made.
+def views(split: corpus.Corpus, trunk: nn.Module, path: Path, seed: int, many=VIEWS):
+    """(rows (N,), drawings, views (many, N, C, h, h)), kept in a file once made.
 
     The first ``drawings`` rows have all views, the silhouettes after them only one.
     """
@@ -90,7 +90,7 @@ def views(split: corpus.Corpus, trunk: nn.Module, path: Path, seed: int):
         drawings = sort.count(0)
         g = torch.Generator().manual_seed(seed)
         seen = None
-        for view in range(VIEWS):
+        for view in range(many):
             count = drawings if view else len(rows)
             for at in tqdm(range(0, count, 64), desc=f"view {view}", mininterval=10):
                 part = rows[at : min(at + 64, count)]
@@ -98,7 +98,7 @@ def views(split: corpus.Corpus, trunk: nn.Module, path: Path, seed: int):
                 with torch.autocast("cpu", torch.bfloat16):
                     y = early(trunk, x).bfloat16()
                 if seen is None:
-                    shape = (VIEWS, len(rows), *y.shape[1:])
+                    shape = (many, len(rows), *y.shape[1:])
                     seen = torch.empty(shape, dtype=torch.bfloat16)
                 seen[view, at : at + len(part)] = y
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,8 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
     tower = model.visual
     tower.trunk = trunk = imagenet_trunk(package, tower.names[config.vision]).eval()
     path = WORK / f"{name}-views.pt"
-    found = late.views(split, trunk, path, seed)
+    many = late.VIEWS if config.vision == "effnet" else 3
+    found = late.views(split, trunk, path, seed, many)
     texts = Texts(split)
     concept = torch.tensor([texts.index[c["concept"]] for c in split.cards])
     draw = late.Batches(found, concept, batch, seed, MIX)
@@ -242,14 +243,15 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
 
 def text_stage(
     split, config: Config, steps: int, batch: int, seed: int, path: Path
-) -> tuple[CLIP, Tokenizer]:
-    """Stage 2: a CLIP whose text tower gives MiniLM's vectors, and its tokenizer.
+) -> tuple[CLIP, Tokenizer, float]:
+    """Stage 2: a CLIP whose text tower gives MiniLM's vectors, tokenizer, minutes.
 
     The text map is linear and comes last, so it is multiplied in afterwards. The result
     is kept at ``path`` and taken from there the next time.
     """
     if path.exists():
         return torch.load(path, weights_only=False)  # our own file
+    began = time.time()
     torch.manual_seed(seed)
     texts, goal, share = student_texts(split)
     rng = random.Random(seed)
@@ -295,8 +297,9 @@ def text_stage(
         for p, m in zip(params, mean, strict=True):
             p.copy_(m)
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save((model.eval(), tokenizer), path)
-    return model, tokenizer
+    found = model.eval(), tokenizer, (time.time() - began) / 60
+    torch.save(found, path)
+    return found
 
 
 def is_text(name: str) -> bool:
@@ -305,26 +308,25 @@ def is_text(name: str) -> bool:
 
 
 def pocket(
-    steps: int = 700,
+    steps: int | None = None,
     batch: int = 256,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    text_steps: int = 3500,
     name: str = "pocket",
 ) -> CLIP:
     """Train ``pocket`` (or ``judge``): both stages, then save with its card."""
     split = corpus.load("train")
-    config = pocket_config() if name == "pocket" else judge_config()
+    main = name == "pocket"
+    config = pocket_config() if main else judge_config()
+    steps, text_steps = steps or (700 if main else 250), 3500 if main else 900
     path = WORK / f"{name}-text.pt"
-    began = time.time()
-    words, tokenizer = text_stage(split, config, text_steps, 384, seed, path)
-    spent = (time.time() - began) / 60
+    words, tokenizer, spent = text_stage(split, config, text_steps, 384, seed, path)
     model, text_map, minutes = image_stage(
         split, config, steps, batch, seed, name, resume
     )
-    trunk = "EfficientNet-Lite0" if name == "pocket" else "EfficientNet-Lite2"
+    trunk = "EfficientNet-Lite0" if main else "EfficientNet-Lite2"
     card = {
         "model": name,
         "data": data_hash(),

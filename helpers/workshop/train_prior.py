@@ -47,12 +47,12 @@ def code_views(split: corpus.Corpus, model: vqgan.VQGAN) -> Tensor:
 
 
 def prior_model(
-    steps: int = 3000,
+    steps: int = 1400,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    batch: int = 32,
+    batch: int = 16,
     split: corpus.Corpus | None = None,
     codes: vqgan.VQGAN | None = None,
     peak: float = 1.5e-3,
