@@ -6,7 +6,7 @@ from .. import clip, corpus, dream, paths, plots, vqgan
 from ..dream_settings import Settings
 from ..widgets import rank
 
-QUERIES = ("a guitar", "an umbrella", "a red heart", "گربه")
+QUERIES = ("a hammer", "an umbrella", "a butterfly", "ماهی")
 WIDE = 8
 PROMPTS = ("a sunflower", "a sailing boat", "a red apple", "a cat face")
 
