@@ -13,7 +13,7 @@ def code_grid(picture: Tensor, codes: Tensor, label: str = "codes") -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 4.2))
     left.imshow(array(picture))
     left.set_title("the picture")
-    right.imshow(codes.cpu(), cmap=MAP)
+    right.imshow(codes.cpu(), cmap=MAP, interpolation="nearest")
     right.set_title(label)
     for (y, x), code in zip(
         torch.cartesian_prod(*map(torch.arange, codes.shape)).tolist(),
@@ -33,7 +33,7 @@ def painting(vqgan, codes: Tensor, at: tuple[int, int]):
     figure, (left, right) = plt.subplots(1, 2, figsize=(5.1, 2.6))
     left.imshow(array(picture))
     left.set_title("decoded")
-    right.imshow(codes.cpu(), cmap=MAP)
+    right.imshow(codes.cpu(), cmap=MAP, interpolation="nearest")
     right.plot(at[1], at[0], "s", ms=9, mfc="none", mec=ORANGE, mew=2)
     right.set_title("codes")
     for ax in (left, right):
@@ -52,7 +52,11 @@ def heat(pictures, maps, titles: list[str], label: str) -> None:
         axes[0, column].imshow(array(pictures[column]))
         axes[0, column].set_title(titles[column], fontsize=9)
         shown = axes[1, column].imshow(
-            maps[column].detach().cpu(), cmap="coolwarm", vmin=low, vmax=high
+            maps[column].detach().cpu(),
+            cmap="coolwarm",
+            vmin=low,
+            vmax=high,
+            interpolation="nearest",
         )
     for ax in axes.flat:
         ax.set_axis_off()
@@ -60,11 +64,11 @@ def heat(pictures, maps, titles: list[str], label: str) -> None:
     plt.show()
 
 
-def one_picture(picture: Tensor, title: str = "", size: float = 5.0) -> None:
-    """One large picture."""
+def one_picture(picture: Tensor, title="", size: float = 5.0, smooth=True) -> None:
+    """One large picture; ``smooth`` False keeps its pixels sharp."""
     style()
     _, ax = plt.subplots(figsize=(size, size))
-    ax.imshow(array(picture))
+    ax.imshow(array(picture), interpolation="lanczos" if smooth else "nearest")
     ax.set_title(title)
     ax.set_axis_off()
     plt.show()
