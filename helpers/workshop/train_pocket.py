@@ -238,6 +238,8 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
             )
     both.load_state_dict(average.state)
     late.swap(trunk, back=True)
+    if tower.classes is None:
+        trunk.reset_classifier(0)
     return model, text_map, minutes + (time.time() - began) / 60
 
 
