@@ -23,8 +23,8 @@ from ..dream_settings import Settings
 COUNT, SEEDS, TARGET = 50, (0, 1, 2), "60 % in the top 5"
 KEPT = Path("~/.cache/pictures-and-words/evaluate-dream.json").expanduser()
 RUNS = {
-    "vqgan": Settings(),
-    "pixel": Settings(drawer="pixel", options={"block": 1}),
+    "vqgan": Settings(steps=100),
+    "pixel": Settings(drawer="pixel", options={"block": 1}, steps=100),
 }
 
 
