@@ -16,6 +16,7 @@ import math
 import random
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -64,20 +65,7 @@ def pocket_config() -> Config:
 
 
 def judge_config() -> Config:
-    return Config(
-        embed=384,
-        image_size=160,
-        vision="effnet2",
-        vocab=5000,
-        context=32,
-        text_width=192,
-        text_layers=3,
-        text_heads=4,
-        causal=False,
-        pool="mean",
-        mean=(0.498, 0.498, 0.498),
-        std=(0.502, 0.502, 0.502),
-    )
+    return replace(pocket_config(), vision="effnet2", vocab=5000, text_width=192)
 
 
 def photo_loss(tower, scale, means: ClassMeans, texts: Texts, text_map, n: int, g, rng):
