@@ -132,7 +132,7 @@ class Dream:
     # -- one step -----------------------------------------------------------------
 
     def look(self, picture: Tensor, count: int) -> list[Tensor]:
-        """Embeddings (count, D) of random views of a picture, for each guide."""
+        """Random views of a picture, (count, 3, S, S) for each guide."""
         if self.settings.tile:
             by = [
                 int(torch.randint(n, (1,), generator=self.g)) for n in picture.shape[2:]
@@ -143,11 +143,12 @@ class Dream:
             size: cutouts.views(picture, count, size, self.recipe, self.g)
             for size in dict.fromkeys(sizes)
         }
-        out = []
-        for guide, size in zip(self.guides, sizes, strict=True):
-            with self.precision(guide.bf16):
-                out.append(guide.model.encode_image(cuts[size]))
-        return out
+        return [cuts[size] for size in sizes]
+
+    def embed(self, guide, views: Tensor) -> Tensor:
+        """What a guide makes of views, (N, 3, S, S) -> (N, D)."""
+        with self.precision(guide.bf16):
+            return guide.model.encode_image(views)
 
     def precision(self, wanted: bool = False):
         """The context of drawer and guides: bf16 autocast if it is asked for."""
@@ -160,25 +161,45 @@ class Dream:
         with self.precision():
             return self.drawer.draw().float()
 
-    def terms(self, picture: Tensor, progress: float, count: int) -> dict[str, Tensor]:
-        """All losses of a picture (1, 3, H, W) by name."""
+    def wished(self, views: list[Tensor], now: list[int]) -> dict[str, Tensor]:
+        """The terms of the wishes ``now`` for views of each guide, by name."""
         out: dict[str, Tensor] = {}
+        for at, (guide, cuts) in enumerate(zip(self.guides, views, strict=True)):
+            seen = self.embed(guide, cuts)
+            for n in now:
+                wish = self.wishes[n]
+                term = prompts.wish(seen, self.goals[n][at], wish.weight, wish.stop)
+                out[wish.text] = out.get(wish.text, 0) + term / len(self.guides)
+        return out
+
+    def backward(self, seen: Tensor, progress: float) -> dict[str, float]:
+        """Add the gradients of all terms to a picture (1, 3, H, W); returns the terms.
+
+        The views are drawn together and embedded in ``parts``, so that CLIP holds only
+        one part in memory; gradients and random numbers do not depend on the parts.
+        """
+        total: dict[str, float] = {}
+
+        def add(found: dict[str, Tensor], share: float = 1.0) -> None:
+            (share * sum(found.values())).backward()
+            for name, value in found.items():
+                total[name] = total.get(name, 0.0) + share * value.item()
+
+        cuts = self.settings.cuts
         now = [n for n, wish in enumerate(self.wishes) if wish.counts(progress)]
         masks = {id(self.wishes[n].mask): self.wishes[n].mask for n in now}
         for key, mask in masks.items():
-            seen = picture if mask is None else picture * mask + 0.5 * (1 - mask)
-            views = self.look(seen, count)
-            for n in now:
-                wish = self.wishes[n]
-                if id(wish.mask) == key:
-                    each = [
-                        prompts.wish(view, goal, wish.weight, wish.stop)
-                        for view, goal in zip(views, self.goals[n], strict=True)
-                    ]
-                    out[wish.text] = out.get(wish.text, 0) + sum(each) / len(each)
+            shown = seen if mask is None else seen * mask + 0.5 * (1 - mask)
+            views = self.look(shown, cuts)
+            leaves = [v.detach().requires_grad_() for v in views]
+            these = [n for n in now if id(self.wishes[n].mask) == key]
+            for rows in torch.arange(cuts).chunk(self.parts):
+                part = [leaf[rows[0] : rows[-1] + 1] for leaf in leaves]
+                add(self.wished(part, these), len(rows) / cuts)
+            torch.autograd.backward(views, [leaf.grad for leaf in leaves])
         for name, (weight, function) in self.losses.items():
-            out[name] = weight * function(picture)
-        return out
+            add({name: weight * function(seen)})
+        return total
 
     def gradients(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Add the gradients of one step; returns the picture it saw, and the losses.
@@ -189,16 +210,10 @@ class Dream:
         while True:
             before = self.g.get_state()
             try:
-                total: dict[str, float] = {}
-                sizes = [len(c) for c in torch.arange(cuts).chunk(self.parts)]
-                for size in sizes:
-                    picture = self.paint()
-                    found = self.terms(picture, progress, size)
-                    loss = sum(found.values()) * size / cuts
-                    loss.backward()
-                    for name, value in found.items():
-                        part = value.item() * size / cuts
-                        total[name] = total.get(name, 0.0) + part
+                picture = self.paint()
+                seen = picture.detach().requires_grad_()
+                total = self.backward(seen, progress)
+                picture.backward(seen.grad)
                 return picture.detach(), total
             except RuntimeError as error:
                 if not dream_memory.is_memory(error) or self.parts >= cuts:

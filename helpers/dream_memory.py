@@ -15,47 +15,70 @@ def free(device: torch.device) -> float:
     return 1000 * gigabytes if gigabytes else float("inf")
 
 
-def memory(dream) -> float:
-    """Megabytes that one step will hold, estimated from what one cut holds.
+AT_LEAST = 8  # cuts at once keep every core of a CPU busy
 
-    Counts the tensors that autograd keeps for one picture and one cut.
-    """
+
+def memory(dream) -> float:
+    """Megabytes that one step will hold, as autograd keeps them (weights left out)."""
+    return memory_of(dream, *pieces(dream))
+
+
+def memory_of(dream, drawer: float, cut: float) -> float:
+    """The same from the two ``pieces``."""
+    return drawer + -(-dream.settings.cuts // dream.parts) * cut
+
+
+def pieces(dream) -> tuple[float, float]:
+    """(megabytes that the drawer holds for one picture, and the guides for one cut)."""
+    weights = [*dream.guides, dream.drawer]
+    weights = [getattr(w, "model", getattr(w, "vqgan", None)) for w in weights]
+    known = {
+        p.untyped_storage().data_ptr() for w in weights if w for p in w.parameters()
+    }
     seen: dict[int, int] = {}
 
     def pack(t: Tensor):
-        seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+        if t.untyped_storage().data_ptr() not in known:
+            seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t.detach()  # t itself would hold the graph that holds it: a leak
 
-    def held(function) -> int:
+    def held(function) -> float:
         seen.clear()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             kept = function()
         size = sum(seen.values())
         del kept
-        return size
+        return size / 1e6
 
     g = torch.Generator().manual_seed(0)  # the run's own stays where it is
-    picture = dream.drawer.draw().detach().requires_grad_(True)
-    draws = held(dream.drawer.draw)
-    cuts = 0
+    picture = dream.paint().detach().requires_grad_(True)
+    cut = 0.0
     for guide in dream.guides:
 
-        def look(guide=guide):
-            x = cutouts.views(picture, 1, cutouts.cut_size(guide), dream.recipe, g)
-            return guide.model.encode_image(x)
+        def look(count: int, guide=guide):
+            size = cutouts.cut_size(guide)
+            return dream.embed(
+                guide, cutouts.views(picture, count, size, dream.recipe, g)
+            )
 
-        cuts += held(look)
-    per_part = -(-dream.settings.cuts // dream.parts)
-    return (draws + per_part * cuts) / 1e6
+        cut += held(lambda: look(2)) - held(lambda: look(1))  # noqa: B023
+    return held(dream.paint), cut
 
 
 def fit(dream, megabytes: float) -> float:
-    """Make the cuts in as many parts as fit into memory; returns the new estimate."""
-    need = memory(dream)
-    while need > megabytes and dream.parts < dream.settings.cuts:
+    """Make the cuts in as many parts as fit into memory; returns the estimate in MB.
+
+    On a CPU large guides get ``AT_LEAST`` cuts at once anyhow: more are no faster.
+    """
+    cuts, (drawer, cut) = dream.settings.cuts, pieces(dream)
+    slow = dream.drawer.device.type == "cpu" and cuts * cut > 300
+    while slow and cuts // (2 * dream.parts) >= AT_LEAST:
         dream.parts *= 2
-        need = memory(dream)
-    if dream.parts > 1:
+    before = dream.parts
+    while memory_of(dream, drawer, cut) > megabytes and dream.parts < cuts:
+        dream.parts *= 2
+    need = memory_of(dream, drawer, cut)
+    if dream.parts > before:
         dream.notes.append(
             f"About {need:.0f} MB a step: the cuts are made in {dream.parts} parts."
         )

@@ -36,7 +36,7 @@ from .train import (
 
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
 CRITIC = 0.7  # from here on the critic takes part
-PERCEPTION = 0.5  # weight of the perceptual loss beside the mean absolute error
+PERCEPTION = 0.5  # weight of the perceptual loss beside the errors of the pixels
 PLAIN = 300  # steps of a plain autoencoder before the codebook is placed
 EVERY = 50  # steps between two restarts of dead codes
 
@@ -77,7 +77,7 @@ def pictures(split: corpus.Corpus) -> corpus.Corpus:
 
 
 def vqgan_model(
-    steps: int = 5000,
+    steps: int = 6500,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
@@ -135,7 +135,7 @@ def vqgan_model(
         for group in optimiser.param_groups:
             group["lr"] = rate
         for group in critic_optimiser.param_groups:
-            group["lr"] = 2e-4
+            group["lr"] = 1e-4
         rows = torch.randint(len(split), (batch,), generator=g)
         x = crops(split.rgba[rows], size, g)
         with torch.autocast("cpu", torch.bfloat16):
@@ -154,7 +154,7 @@ def vqgan_model(
             loss_seen = perception(y, x)
         y = y.float()
         loss_pixels = (y - x).abs().mean()
-        rebuild = loss_pixels + PERCEPTION * loss_seen
+        rebuild = loss_pixels + (y - x).square().mean() + PERCEPTION * loss_seen
         loss = rebuild + loss_codes
         fights = critic and step >= CRITIC * steps
         if fights:
