@@ -66,7 +66,7 @@ class Dream:
         self.drawer.tile = s.tile
         self.drawer.start(self.g)
         first = self.starting_picture()
-        if first is not None:
+        if first is not None and not isinstance(s.start, tuple):
             self.drawer.paint(first)
         self.losses = dream_losses.build(s.losses, first)
         self.recipe = cutouts.RECIPES[s.recipe]
@@ -88,6 +88,10 @@ class Dream:
         start = self.settings.start
         if start == "noise":
             return None
+        if isinstance(start, tuple):
+            self.drawer.from_codes(self.grid(start))
+            with torch.no_grad():
+                return self.drawer.draw()
         if start == "gradient":  # two random colours, from the top to the bottom
             ends = torch.rand(2, 3, 1, 1, generator=self.g)
             line = torch.linspace(0, 1, self.drawer.height).view(1, -1, 1)
@@ -95,6 +99,22 @@ class Dream:
             x = x.expand(3, -1, self.drawer.width)[None]
             return self.drawer.fit(x)
         return self.read(start)
+
+    def grid(self, rows: tuple) -> Tensor:
+        """A code grid of the settings, (1, h, w), checked."""
+        h, w = (
+            self.drawer.height // self.drawer.unit,
+            self.drawer.width // self.drawer.unit,
+        )
+        if len(rows) != h or any(len(row) != w for row in rows):
+            raise ValueError(
+                f"The code grid of this size has {h} rows of {w} codes; yours has "
+                f"{len(rows)} rows of {', '.join(map(str, {len(r) for r in rows}))}."
+            )
+        codes, count = torch.tensor(rows), self.drawer.vqgan.count
+        if codes.is_floating_point() or codes.min() < 0 or codes.max() >= count:
+            raise ValueError(f"The code grid must hold integers from 0 to {count - 1}.")
+        return codes[None]
 
     def other_wishes(self) -> list[Prompt]:
         """Picture prompts, noise prompts and spot prompts of the settings."""

@@ -36,7 +36,7 @@ class Settings:
     optimiser: str = "adam"
     rate: float = 1.0  # factor on the learning rates of the drawer
     drops: tuple = (0.75,)  # shares of the steps after which the rate falls to a third
-    start: str = "noise"  # or "gradient", or the path of a picture
+    start: str | tuple = "noise"  # or "gradient", a picture's path, or rows of codes
     losses: dict = field(default_factory=dict)  # see dream_losses.build
     pictures: tuple = ()  # picture prompts: (path, weight)
     noises: tuple = ()  # noise prompts: (seed, weight)
@@ -65,3 +65,7 @@ def check(s: Settings) -> None:
             )
     if not s.guides:
         raise ValueError("No guide is named: at least one CLIP model must look.")
+    if isinstance(s.start, tuple) and s.drawer not in ("vqgan", "codes"):
+        raise ValueError(
+            f'A code grid starts the drawers "vqgan" and "codes", not "{s.drawer}".'
+        )

@@ -384,6 +384,35 @@ def test_odd_sizes_are_said(guide, codes):
     assert run.run(progress=False).picture.shape == (3, 8, 36)
 
 
+@pytest.mark.parametrize("drawer", ["vqgan", "codes"])
+def test_start_from_a_code_grid_that_travels_in_the_picture(
+    guide, codes, tmp_path, drawer
+):
+    run = start(guide, codes, drawer=drawer)
+    h, w = (n // run.drawer.unit for n in (run.drawer.height, run.drawer.width))
+    grid = tuple(tuple((7 * y + x) % codes.count for x in range(w)) for y in range(h))
+    run = start(guide, codes, drawer=drawer, start=grid)
+    with torch.no_grad():
+        goal = codes.from_codes(torch.tensor(grid)[None])
+        torch.testing.assert_close(run.drawer.draw() * 2 - 1, goal, atol=2e-2, rtol=0)
+    path = dream_files.save(tmp_path / "x.png", run.run(False), run.settings)
+    assert dream_files.settings_of(path).start == grid
+
+
+@pytest.mark.parametrize(
+    ("grid", "reason"),
+    [
+        (((1, 2),), "rows of"),
+        (((10**6,) * 8,) * 6, "integers from 0 to"),
+    ],
+)
+def test_wrong_code_grids(guide, codes, grid, reason):
+    with pytest.raises(ValueError, match=reason):
+        start(guide, codes, start=grid, drawer="vqgan")
+    with pytest.raises(ValueError, match="A code grid starts"):
+        start(guide, codes, start=grid, drawer="pixel")
+
+
 def test_black_mask_and_broken_start(guide, codes, tmp_path):
     Image.new("L", (5, 5), 0).save(tmp_path / "black.png")
     with pytest.raises(ValueError, match="is black"):
