@@ -6,13 +6,21 @@ dream_losses.py) and the optimiser. Dims: N cuts, D embedding, H/W pixels.
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import clip, corpus, cutouts, drawers, dream_losses, dream_memory, prompts
+from . import (
+    clip,
+    cutouts,
+    drawers,
+    dream_inputs,
+    dream_losses,
+    dream_memory,
+    prompts,
+)
 from .device import pick_device
 from .dream_settings import OPTIMISERS, Settings, check
 from .prompts import Prompt
@@ -65,69 +73,17 @@ class Dream:
             )
         self.drawer.tile = s.tile
         self.drawer.start(self.g)
-        first = self.starting_picture()
+        first = dream_inputs.starting_picture(self)
         if first is not None and not isinstance(s.start, tuple):
             self.drawer.paint(first)
         self.losses = dream_losses.build(s.losses, first)
         self.recipe = cutouts.RECIPES[s.recipe]
-        self.wishes = [*prompts.story(s.prompt), *self.other_wishes(), *wishes]
+        self.wishes = [*prompts.story(s.prompt), *dream_inputs.wishes(self), *wishes]
         prompts.check(self.wishes)
         self.goals = [self.goal(wish) for wish in self.wishes]
-        self.over = self.read(s.overlay[0]) if s.overlay else None
+        self.over = dream_inputs.read(self, s.overlay[0]) if s.overlay else None
 
-    # -- what the settings name ---------------------------------------------------
-
-    def read(self, path) -> Tensor:
-        """A picture file in the size of the drawer, (1, 3, H, W)."""
-        from torchvision.transforms.functional import pil_to_tensor
-
-        picture = corpus.read_picture(path)
-        return self.drawer.fit(pil_to_tensor(picture)[None].float() / 255)
-
-    def starting_picture(self) -> Tensor | None:
-        start = self.settings.start
-        if start == "noise":
-            return None
-        if isinstance(start, tuple):
-            self.drawer.from_codes(self.grid(start))
-            with torch.no_grad():
-                return self.drawer.draw()
-        if start == "gradient":  # two random colours, from the top to the bottom
-            ends = torch.rand(2, 3, 1, 1, generator=self.g)
-            line = torch.linspace(0, 1, self.drawer.height).view(1, -1, 1)
-            x = ends[0] * (1 - line) + ends[1] * line
-            x = x.expand(3, -1, self.drawer.width)[None]
-            return self.drawer.fit(x)
-        return self.read(start)
-
-    def grid(self, rows: tuple) -> Tensor:
-        """A code grid of the settings, (1, h, w), checked."""
-        h, w = (
-            self.drawer.height // self.drawer.unit,
-            self.drawer.width // self.drawer.unit,
-        )
-        if len(rows) != h or any(len(row) != w for row in rows):
-            raise ValueError(
-                f"The code grid of this size has {h} rows of {w} codes; yours has "
-                f"{len(rows)} rows of {', '.join(map(str, {len(r) for r in rows}))}."
-            )
-        codes, count = torch.tensor(rows), self.drawer.vqgan.count
-        if codes.is_floating_point() or codes.min() < 0 or codes.max() >= count:
-            raise ValueError(f"The code grid must hold integers from 0 to {count - 1}.")
-        return codes[None]
-
-    def other_wishes(self) -> list[Prompt]:
-        """Picture prompts, noise prompts and spot prompts of the settings."""
-        out = [Prompt(str(p), w, picture=p) for p, w in self.settings.pictures]
-        for seed, weight in self.settings.noises:
-            size = self.guides[0].model.config.embed
-            out.append(prompts.noise_prompt(seed, size, weight))
-        for text, path in self.settings.spots:
-            mask = self.read(path).mean((0, 1))  # (H, W)
-            if mask.max() < 0.02:
-                raise ValueError(f"The mask {path} is black: no spot is left to see.")
-            out += [replace(p, mask=mask) for p in prompts.parse(text)]
-        return out
+    # -- one step -----------------------------------------------------------------
 
     @torch.no_grad()
     def goal(self, wish: Prompt) -> list[Tensor]:
@@ -148,8 +104,6 @@ class Dream:
                 vector = guide.embed_texts([wish.text])[0]
             out.append(F.normalize(vector.float(), dim=-1).to(guide.device))
         return out
-
-    # -- one step -----------------------------------------------------------------
 
     def look(self, picture: Tensor, count: int) -> list[Tensor]:
         """Random views of a picture, (count, 3, S, S) for each guide."""

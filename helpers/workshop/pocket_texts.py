@@ -1,10 +1,10 @@
-"""The texts that teach ``pocket`` its words, and class means in place of photos."""
+"""The texts that teach ``pocket`` its words."""
 
 import random
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import corpus
 from .teachers import WordNet, imagenet_synsets, sentence_vectors
@@ -123,42 +123,11 @@ class Texts:
         self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
         texts, self.true = imagenet_texts()
         self.imagenet = centred(sentence_vectors(texts, "imagenet"), table)
-        self.hide = torch.zeros(1000, len(texts), dtype=torch.bool)
-        for row, rows in enumerate(self.true):
-            self.hide[row, rows] = True
 
     def wording(self, g: torch.Generator) -> Tensor:
         """One random wording per concept, (concepts, 384)."""
         pick = (torch.rand(len(self.count), generator=g) * self.count).long()
         return self.vectors[torch.arange(len(pick)), pick]
-
-
-class ClassMeans:
-    """Guess the mean feature of every ImageNet class from the classifier alone.
-
-    For a linear discriminant the rows are S^-1 (class mean - mean), so the class mean
-    lies along S row; S and the mean are taken from features of drawings.
-    """
-
-    def __init__(self, features: Tensor, classifier: nn.Linear):
-        self.mean = features.mean(0)
-        spread = features - self.mean
-        S = spread.T @ spread / len(features)
-        rows = classifier.weight.detach()
-        self.way = rows @ S  # (1000, 1280)
-        self.gain = (self.way * rows).sum(1)
-        self.start = classifier.bias.detach() + rows @ self.mean
-        self.spread = spread
-
-    def draw(self, classes: Tensor, g: torch.Generator) -> Tensor:
-        """(N,) classes -> (N, 1280) features with that class logit between 6 and 14."""
-        n = len(classes)
-        goal = torch.rand(n, generator=g) * 8 + 6
-        far = (goal - self.start[classes]) / self.gain[classes]
-        noise = self.spread[torch.randint(len(self.spread), (n,), generator=g)]
-        size = 0.5 * torch.rand(n, 1, generator=g)
-        out = self.mean + far[:, None] * self.way[classes] + size * noise
-        return out.clamp(min=0)
 
 
 def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:

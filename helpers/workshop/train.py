@@ -1,9 +1,9 @@
 """Train what we ship: ``python -m helpers.workshop.train MODEL``.
 
-MODEL is scratch, pocket, vqgan, prior or judge. All runs are seeded and resumable (a
-checkpoint every two minutes in the cache folder); the finished file lands in
-data/models with its card in the metadata. All but ``scratch`` also need the packages
-that helpers/workshop/requirements.txt lists.
+MODEL is scratch, pocket, vqgan, prior, judge or gan. All runs are seeded and resumable
+(a checkpoint every two minutes in the cache folder); the finished file lands in
+data/models with its card in the metadata. All but ``scratch`` and ``gan`` also need the
+packages that helpers/workshop/requirements.txt lists.
 """
 
 import argparse
@@ -229,7 +229,7 @@ def save_checkpoint(path: Path, **state) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "model", choices=["scratch", "pocket", "vqgan", "prior", "judge"]
+        "model", choices=["scratch", "pocket", "vqgan", "prior", "judge", "gan"]
     )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -256,6 +256,8 @@ def main() -> None:
         from .train_vqgan import vqgan_model as train
     elif args.model == "prior":
         from .train_prior import prior_model as train
+    elif args.model == "gan":
+        from .train_gan import gan_model as train
     else:
         from .train_pocket import pocket
 
@@ -264,7 +266,7 @@ def main() -> None:
     more["compiled"] = args.compile
     if args.without_critic:
         more["critic"] = False
-    files = {"vqgan": "vqgan-pocket", "prior": "pocket-prior"}
+    files = {"vqgan": "vqgan-pocket", "prior": "pocket-prior", "gan": "gan-pocket"}
     file = files.get(args.model, args.model)
     out = args.out or paths.MODELS / f"{file}.safetensors"
     train(seed=args.seed, resume=not args.fresh, out=out, **more)
