@@ -41,6 +41,11 @@ def captions() -> list[str]:
     return [corpus.article(n) for n in random.Random(2026).sample(names, COUNT)]
 
 
+def read() -> dict:
+    """What earlier runs left: {mark of models and settings: {seed caption: row}}."""
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
 def results(kind: str, seeds=SEEDS) -> list[dict]:
     """One row a picture: the rank of the right caption, and both scores."""
     names = captions()
@@ -49,8 +54,7 @@ def results(kind: str, seeds=SEEDS) -> list[dict]:
     wishes = judge.embed_texts(names)
     mark = f"{kind} {guides[0].fingerprint} {judge.fingerprint} {codes.card['mark']}"
     mark += f" {json.dumps(asdict(RUNS[kind]), sort_keys=True)}"
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    rows = kept.setdefault(mark, {})
+    rows = read().get(mark, {})
     for seed in seeds:
         for n, name in enumerate(tqdm(names, desc=f"{kind}, seed {seed}")):
             if f"{seed} {n}" in rows:
@@ -64,6 +68,8 @@ def results(kind: str, seeds=SEEDS) -> list[dict]:
                 "guide": frame.score,
                 "judge": float(scores[n]),
             }
+            kept = read()  # another process may have written meanwhile
+            kept.setdefault(mark, {}).update(rows)
             KEPT.parent.mkdir(parents=True, exist_ok=True)
             KEPT.write_text(json.dumps(kept))
     return [rows[f"{s} {n}"] for s in seeds for n in range(len(names))]

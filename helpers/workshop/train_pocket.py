@@ -3,9 +3,9 @@
 1. The image tower: EfficientNet-Lite0 with ImageNet weights, its late stages tuned on
    drawings of the train split against MiniLM sentence vectors (late.py makes that
    fast). It starts from the ridge regression of those vectors on ImageNet features. At
-   the end a quarter of every change is taken back (WiSE-FT, Wortsman et al. 2022) and
-   the ImageNet classifier, which nothing tuned, adds the names of what it sees (ConSE):
-   both keep the words right for photographs and for things that nobody drew.
+   the end half of every change is taken back (WiSE-FT, Wortsman et al. 2022) and
+   the ImageNet classifier, which nothing tuned, adds the names of what it sees (ConSE,
+   pocket_head.py): photographs and things that nobody drew keep their words.
 2. The text tower: a small transformer that learns to give MiniLM's vectors from its own
    tokens, over captions (English and Persian), class names, WordNet's things and random
    phrases. A linear map found in stage 1 is multiplied in at the end.
@@ -29,6 +29,7 @@ from .. import corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
 from . import late
+from .pocket_head import fit_classes
 from .pocket_texts import Texts, student_texts
 from .teachers import imagenet_trunk
 from .train import (
@@ -44,7 +45,7 @@ from .train import (
 DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
 STRAY = 0.3  # pulls the text map to the identity, so that unseen words keep their place
 MIX = 0.4  # at most this share of a second picture is mixed into each
-WISE = 0.75  # share of the change of the image tower that stays (dev: training log)
+WISE = 0.5  # share of the change of the image tower that stays (the paper's default)
 SOFT = 0.3  # share of the target that goes to concepts of a similar meaning
 
 
@@ -106,12 +107,16 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         with torch.autocast("cpu", torch.bfloat16):
             return late.late(trunk, x).float()
 
+    def drawings(*which: int) -> tuple[Tensor, Tensor]:
+        """Features of these views of all drawings, and their concepts."""
+        last = found[1]
+        rows = [slice(r, min(r + 256, last)) for r in range(0, last, 256)]
+        with torch.no_grad():
+            seen = [features(found[2][v, part]) for v in which for part in rows]
+        return torch.cat(seen), draw.concept[:last].repeat(len(which))
+
     with torch.no_grad():
-        rows = range(0, found[1], 256)
-        seen = [features(found[2][v, r : r + 256]) for v in (0, 1) for r in rows]
-        seen = torch.cat([f[: found[1]] for f in seen])
-        kept = torch.cat([draw.concept[r : r + 256] for r in rows] * 2)
-        seen, kept = seen[: len(kept)], kept[: len(seen)]
+        seen, kept = drawings(0, 1)
         goal = texts.vectors[kept, 0]
         W, bias = ridge(seen, goal)
         tower.proj.weight.copy_(W)
@@ -190,13 +195,12 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         if value.is_floating_point():
             value.copy_(start[key].lerp(value, WISE))
     both.load_state_dict(average.state)
-    late.swap(trunk, back=True)
     if tower.classes is None:
         trunk.reset_classifier(0)
-    else:  # the names of ImageNet's classes and of what stands above them
-        names = [texts.imagenet[true].mean(0) for true in texts.true]
-        with torch.no_grad():
-            tower.classes.weight.copy_(F.normalize(torch.stack(names), dim=-1).T)
+    else:
+        seen, kept = drawings(2, 3)
+        fit_classes(tower, seen, kept, texts, text_map, seed)
+    late.swap(trunk, back=True)
     return model, text_map, minutes + (time.time() - began) / 60
 
 
