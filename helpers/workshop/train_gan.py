@@ -44,12 +44,12 @@ def faces() -> Tensor:
 
 
 def gan_model(
-    steps: int = 4000,
+    steps: int = 2500,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
     out: Path | None = None,
-    batch: int = 32,
+    batch: int = 16,
 ) -> gan.Generator:
     """Train the generator against a critic and save its moving average."""
     torch.manual_seed(seed)
