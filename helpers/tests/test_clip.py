@@ -51,9 +51,30 @@ def test_block_equals_torch_encoder_layer(batch):
         torch.testing.assert_close(mine(x, False), theirs(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 8), (3, 5, 8), (0, 8), (2, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_is_torchs_with_and_without_gradients(shape, bias):
+    torch.manual_seed(0)
+    x, W = torch.randn(shape), torch.randn(6, 8)
+    b = torch.randn(6) if bias else None
+    if shape[-1] == 16:
+        x = x[:, ::2]  # not contiguous
+    want = F.linear(x, W, b)
+    torch.testing.assert_close(towers.linear(x, W, b), want)
+    with torch.no_grad():
+        torch.testing.assert_close(towers.linear(x, W, b), want)
+        got = towers.linear(
+            x.bfloat16(), W.bfloat16(), b if b is None else b.bfloat16()
+        )
+    assert got.dtype == torch.bfloat16
+
+
 def test_quick_gelu():
     x = torch.linspace(-4, 4, 50)
-    torch.testing.assert_close(towers.QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
+    want = x / (1 + torch.exp(-1.702 * x))
+    torch.testing.assert_close(towers.QuickGELU()(x), want)
+    with torch.no_grad():
+        torch.testing.assert_close(towers.QuickGELU()(x), want)
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])

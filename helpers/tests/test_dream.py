@@ -1,6 +1,8 @@
 """The guided loop: drawers, cutouts, losses, seeds, memory, files and bad input."""
 
+import gc
 import warnings
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -324,6 +326,21 @@ def test_two_guides_and_vector_wishes(guide):
     assert "v" in next(run.steps()).losses
     with pytest.raises(ValueError, match="has 3 numbers"):
         Dream(settings(), [guide], wishes=[Prompt("v", vector=torch.ones(3))])
+
+
+def test_the_estimate_leaves_nothing_behind(guide, codes):
+    alive = []
+
+    def watch(module, given, out):
+        if isinstance(out, torch.Tensor):
+            alive.append(weakref.ref(out))
+
+    run = start(guide, codes, drawer="vqgan")
+    hook = torch.nn.modules.module.register_module_forward_hook(watch)
+    dream_memory.pieces(run)
+    hook.remove()
+    gc.collect()
+    assert alive and all(out() is None for out in alive)
 
 
 def test_memory_is_estimated_and_fitted(guide, codes):
