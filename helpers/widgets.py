@@ -3,10 +3,12 @@
 Only what ipywidgets 7.7 and 8 share is used, so they work in Colab as in JupyterLab.
 """
 
+import io
 from pathlib import Path
 
 import ipywidgets as w
 import torch
+from PIL import Image
 
 from . import corpus, plots, zeroshot
 
@@ -56,7 +58,14 @@ class Panel(w.VBox):
 
 
 def picture_box(width: int, height: int, value: bytes = b"") -> w.Image:
-    """An image widget of fixed size (without one the picture fills the page)."""
+    """An image widget of fixed size (without one the picture fills the page).
+
+    Without a picture it is white: browsers mark an empty one as broken.
+    """
+    if not value:
+        blank = io.BytesIO()
+        Image.new("RGB", (width, height), "white").save(blank, "PNG")
+        value = blank.getvalue()
     layout = w.Layout(width=f"{width}px", height=f"{height}px", object_fit="contain")
     return w.Image(value=value, format="png", layout=layout)
 

@@ -47,7 +47,7 @@ def code_views(split: corpus.Corpus, model: vqgan.VQGAN) -> Tensor:
 
 
 def prior_model(
-    steps: int = 1600,
+    steps: int = 2400,
     seed: int = 0,
     resume: bool = True,
     compiled: bool = False,
