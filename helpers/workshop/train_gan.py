@@ -5,17 +5,15 @@ shifts and colours of real and painted faces alike (Zhao et al. 2020, DiffAugmen
 thousand faces would be known by heart.
 """
 
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from .. import corpus, gan, paths, weights
 from ..vqgan_loss import PatchDiscriminator, hinge
-from .train import WORK, Average, data_hash, resume_from, save_checkpoint
+from .train import WORK, Average, Run
 
 SIZE = 64
 
@@ -58,20 +56,10 @@ def gan_model(
     ours = torch.optim.Adam(model.parameters(), 3e-4, betas=(0.5, 0.99))
     theirs = torch.optim.Adam(critic.parameters(), 3e-4, betas=(0.5, 0.99))
     average = Average(model, 0.995)
-    g, first, minutes = torch.Generator().manual_seed(seed), 0, 0.0
-    path = WORK / "gan.checkpoint"
+    g = torch.Generator().manual_seed(seed)
     parts = {"model": model, "critic": critic, "ours": ours, "theirs": theirs}
-    if resume and (saved := resume_from(path, parts)):
-        average.state, first, minutes = (
-            saved["average"],
-            saved["step"],
-            saved["minutes"],
-        )
-        g.set_state(saved["g"])
-    began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
-    bar.set_description("gan")
-    for step in bar:
+    run = Run("gan", WORK / "gan.checkpoint", parts, average, g, steps, resume)
+    for step in run:
         x = real[torch.randint(len(real), (batch,), generator=g)]
         mirror = torch.rand(batch, generator=g) < 0.5
         x = torch.where(mirror[:, None, None, None], x.flip(3), x)
@@ -86,27 +74,11 @@ def gan_model(
         loss.backward()
         ours.step()
         average.update(model, step)
-        if time.time() - last > 90 or step in (first + 30, steps - 1):
-            last = time.time()
+        if run.due(step):
             print(f"step {step} fool {loss:.3f} critic {loss_critic:.3f}", flush=True)
-            save_checkpoint(
-                path,
-                **{k: v.state_dict() for k, v in parts.items()},
-                average=average.state,
-                g=g.get_state(),
-                step=step + 1,
-                minutes=minutes + (last - began) / 60,
-            )
+            run.save(step)
     model.load_state_dict(average.state)
-    card = {
-        "model": "gan",
-        "data": data_hash(),
-        "faces": len(real),
-        "seed": seed,
-        "steps": steps,
-        "minutes": round(minutes + (time.time() - began) / 60, 1),
-        "machine": f"CPU, {torch.get_num_threads()} threads",
-    }
+    card = run.facts(model="gan", faces=len(real), seed=seed)
     file = out or paths.MODELS / "gan-pocket.safetensors"
     weights.save_model(file, "gan", model, card)
     return model

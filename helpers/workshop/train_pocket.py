@@ -35,11 +35,10 @@ from .teachers import imagenet_trunk
 from .train import (
     WORK,
     Average,
+    Run,
     data_hash,
     finish,
     learning_rate,
-    resume_from,
-    save_checkpoint,
 )
 
 DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
@@ -137,26 +136,17 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
     start = {k: v.clone() for k, v in both.state_dict().items()}
     average = Average(both, 0.99)
     identity = torch.eye(384)
-    g = draw.g
-    first, minutes = 0, 0.0
-    path = WORK / f"{name}-image.checkpoint"
-    if resume and (saved := resume_from(path, {"both": both, "optimiser": optimiser})):
-        average.state, first, minutes = (
-            saved["average"],
-            saved["step"],
-            saved["minutes"],
-        )
-        model.logit_scale.data.fill_(saved["scale"])
-        g.set_state(saved["g"])
-    began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
-    bar.set_description(f"{name}, image tower")
-    for step in bar:
+    path, parts = WORK / f"{name}-image.checkpoint", {"both": both}
+    parts["optimiser"] = optimiser
+    run = Run(f"{name}, image tower", path, parts, average, draw.g, steps, resume)
+    if run.saved:
+        model.logit_scale.data.fill_(run.saved["scale"])
+    for step in run:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, group["peak"], 50)
         x, right, other, share = draw()
         image = F.normalize(tower.proj(F.dropout(features(x), DROPOUT)), dim=-1)
-        words = F.normalize(text_map(texts.wording(g)), dim=-1)
+        words = F.normalize(text_map(texts.wording(draw.g)), dim=-1)
         scores = model.scale() * image @ words.T
         with torch.no_grad():
             near = SOFT * (15 * words[right] @ words.T).softmax(-1)
@@ -176,21 +166,10 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(50))
         average.update(both, step)
-        if time.time() - last > 90 or step == first + 20:
-            last = time.time()
-            print(
-                f"step {step} loss {loss_art:.3f} scale {model.scale():.1f}", flush=True
-            )
-            save_checkpoint(
-                path,
-                both=both.state_dict(),
-                average=average.state,
-                optimiser=optimiser.state_dict(),
-                scale=model.logit_scale.item(),
-                g=g.get_state(),
-                step=step + 1,
-                minutes=minutes + (last - began) / 60,
-            )
+        if run.due(step):
+            now = model.scale().item()
+            print(f"step {step} loss {loss_art:.3f} scale {now:.1f}", flush=True)
+            run.save(step, scale=model.logit_scale.item())
     for key, value in average.state.items():
         if value.is_floating_point():
             value.copy_(start[key].lerp(value, WISE))
@@ -201,7 +180,7 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         seen, kept = drawings(2, 3)
         fit_classes(tower, seen, kept, texts, text_map, seed)
     late.swap(trunk, back=True)
-    return model, text_map, minutes + (time.time() - began) / 60
+    return model, text_map, run.minutes()
 
 
 def text_stage(

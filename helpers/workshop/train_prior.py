@@ -4,7 +4,6 @@ Every picture of the train split (no silhouettes) becomes a grid of codes, in se
 views; the GPT learns to continue it, told the style and the group of the drawing.
 """
 
-import time
 from pathlib import Path
 
 import torch
@@ -17,11 +16,9 @@ from ..prior import ANY, Prior
 from .train import (
     WORK,
     Average,
-    data_hash,
+    Run,
     groups,
     learning_rate,
-    resume_from,
-    save_checkpoint,
 )
 from .train_vqgan import pictures
 
@@ -81,21 +78,10 @@ def prior_model(
     group = torch.tensor([lists["groups"].index(c["group"]) for c in split.cards])
     optimiser = torch.optim.AdamW(groups(model, 0.05), betas=(0.9, 0.95))
     average = Average(model, 0.998)
-    run = torch.compile(model) if compiled else model
+    read = torch.compile(model) if compiled else model
     parts = {"model": model, "optimiser": optimiser}
-    path = WORK / "prior.checkpoint"
-    first, minutes = 0, 0.0
-    if resume and (saved := resume_from(path, parts)):
-        average.state, first, minutes = (
-            saved["average"],
-            saved["step"],
-            saved["minutes"],
-        )
-        g.set_state(saved["g"])
-    began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
-    bar.set_description("prior")
-    for step in bar:
+    run = Run("prior", WORK / "prior.checkpoint", parts, average, g, steps, resume)
+    for step in run:
         for part in optimiser.param_groups:
             part["lr"] = learning_rate(step, steps, peak, 100)
         rows = torch.randint(len(split), (batch,), generator=g)
@@ -108,7 +94,7 @@ def prior_model(
         tokens = torch.cat([ahead, views[view, rows].long()], 1)
         model.train()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = run(tokens[:, :-1])
+            logits = read(tokens[:, :-1])
         at = config.conditions - 1  # the conditions themselves are not predicted
         loss = F.cross_entropy(
             logits[:, at:].flatten(0, 1).float(), tokens[:, at + 1 :].flatten()
@@ -118,29 +104,17 @@ def prior_model(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         average.update(model, step)
-        if time.time() - last > 90 or step in (first + 20, steps - 1):
-            last = time.time()
+        if run.due(step):
             print(f"step {step} loss {loss:.3f}", flush=True)
-            save_checkpoint(
-                path,
-                **{k: v.state_dict() for k, v in parts.items()},
-                average=average.state,
-                g=g.get_state(),
-                step=step + 1,
-                minutes=minutes + (last - began) / 60,
-            )
+            run.save(step)
     model.load_state_dict(average.state)
-    card = {
-        "model": "pocket-prior",
-        "vqgan": codes.card["mark"],
-        "data": data_hash(),
-        "seed": seed,
-        "steps": steps,
-        "batch": batch,
-        "loss": round(loss.item(), 3),
-        "minutes": round(minutes + (time.time() - began) / 60, 1),
-        "machine": f"CPU, {torch.get_num_threads()} threads",
-    }
+    card = run.facts(
+        model="pocket-prior",
+        vqgan=codes.card["mark"],
+        seed=seed,
+        batch=batch,
+        loss=round(loss.item(), 3),
+    )
     path = out or paths.MODELS / "pocket-prior.safetensors"
     weights.save_model(path, "prior", model, card, lists=lists)
     return Prior(model.eval(), codes, lists, card)

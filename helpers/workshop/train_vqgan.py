@@ -28,10 +28,8 @@ from .teachers import imagenet_trunk
 from .train import (
     WORK,
     Average,
-    data_hash,
+    Run,
     learning_rate,
-    resume_from,
-    save_checkpoint,
 )
 
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
@@ -62,6 +60,15 @@ def crops(rgba: Tensor, size: int, g: torch.Generator) -> Tensor:
     mirror = torch.rand(B, generator=g) < 0.5
     x[mirror] = x[mirror].flip(3)
     return x * 2 - 1
+
+
+def together(critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of real and fake pictures (B, 3, H, W), judged in one batch.
+
+    In two batches, as is usual, batch norm tells the critic which is which by their
+    statistics: it is right at once, about nothing that one can see.
+    """
+    return critic(torch.cat([real, fake])).chunk(2)
 
 
 def mark(model: vqgan.VQGAN) -> str:
@@ -114,19 +121,10 @@ def vqgan_model(
         "optimiser": optimiser,
         "critic_optimiser": critic_optimiser,
     }
-    first, minutes = 0, 0.0
-    if resume and (saved := resume_from(path, parts)):
-        average.state, first, minutes = (
-            saved["average"],
-            saved["step"],
-            saved["minutes"],
-        )
-        g.set_state(saved["g"])
-        moving.count, moving.total = saved["moving"]
-    began = last = time.time()
-    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=10)
-    bar.set_description("vqgan")
-    for step in bar:
+    run = Run("vqgan", path, parts, average, g, steps, resume)
+    if run.saved:
+        moving.count, moving.total = run.saved["moving"]
+    for step in run:
         whole = step >= WHOLE * steps
         if critic and step == int(CRITIC * steps) and path.exists():
             shutil.copy(path, fork)  # where the ablation may start
@@ -158,7 +156,7 @@ def vqgan_model(
         loss = rebuild + loss_codes
         fights = critic and step >= CRITIC * steps
         if fights:
-            fool = -judge(y).mean()
+            fool = -together(judge, x, y)[1].mean()
             weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
             grown = min(1.0, (step - CRITIC * steps) / (0.05 * steps))
             loss = loss + 0.3 * grown * weight * fool
@@ -167,15 +165,14 @@ def vqgan_model(
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
         if fights:  # the critic sees finished pictures only: detached
-            loss_critic = hinge(judge(x), judge(y.detach()))
+            loss_critic = hinge(*together(judge, x, y.detach()))
             critic_optimiser.zero_grad()
             loss_critic.backward()
             critic_optimiser.step()
         if PLAIN < step < 0.85 * steps and step % EVERY == 0:
             moving.restart(flat, g)
         average.update(model, step)
-        if time.time() - last > 90 or step in (first + 30, steps - 1):
-            last = time.time()
+        if run.due(step):
             _, spread = usage(codes, len(book))
             print(
                 f"step {step} pixels {loss_pixels:.4f} seen {loss_seen:.4f} codes "
@@ -183,28 +180,10 @@ def vqgan_model(
                 + (f" critic {loss_critic:.3f} weight {weight:.2f}" if fights else ""),
                 flush=True,
             )
-            save_checkpoint(
-                path,
-                **{k: v.state_dict() for k, v in parts.items()},
-                average=average.state,
-                moving=moving.state(),
-                g=g.get_state(),
-                step=step + 1,
-                minutes=minutes + (last - began) / 60,
-            )
+            run.save(step, moving=moving.state())
     model.load_state_dict(average.state)
     model.eval()
-    card = {
-        "model": "vqgan",
-        "data": data_hash(),
-        "seed": seed,
-        "steps": steps,
-        "critic": critic,
-        "minutes": round(minutes + (time.time() - began) / 60, 1),
-        "machine": f"CPU, {torch.get_num_threads()} threads",
-    }
-    card["mark"] = mark(model)
-    path = out or paths.MODELS / "vqgan-pocket.safetensors"
+    card = run.facts(model="vqgan", seed=seed, critic=critic, mark=mark(model))
     shipped = out or paths.MODELS / "vqgan-pocket.safetensors"
     path = shipped if critic else WORK / "vqgan-plain.safetensors"
     save(path, model, judge, card)
