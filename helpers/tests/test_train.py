@@ -1,4 +1,4 @@
-"""The training loop's bookkeeping: a run that is cut off goes on as if it had not been."""
+"""The bookkeeping of training: a run that was cut off goes on as if it were whole."""
 
 import torch
 from torch import nn

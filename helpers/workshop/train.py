@@ -267,16 +267,8 @@ def main() -> None:
     parser.add_argument(
         "--without-critic", action="store_true", help="vqgan: the ablation"
     )
-    parser.add_argument(
-        "--polish", type=int, help="vqgan: so many steps of the decoder alone"
-    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.polish:
-        from .train_vqgan import polish
-
-        polish(args.polish, out=args.out)
-        return
     if args.model == "scratch":
         train = scratch
     elif args.model == "vqgan":

@@ -1,18 +1,16 @@
 """Train the small VQGAN: ``python -m helpers.workshop.train vqgan`` (see train.py).
 
-A short start without quantizing, then crops, then whole pictures, then the critic
-joins. The codebook is a moving average of encoder outputs, and codes that nothing uses
-start again. The black silhouettes of the corpus take no part.
+A short start without quantizing, then crops, then whole pictures; at last the decoder
+alone goes on against the critic. The codebook is a moving average of encoder outputs,
+and codes that nothing uses start again. The black silhouettes of the corpus take no
+part.
 """
 
 import hashlib
-import shutil
-import time
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import corpus, paths, vqgan, vqgan_weights, weights
 from ..vqgan_loss import (
@@ -33,8 +31,9 @@ from .train import (
 )
 
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
-CRITIC = 0.7  # from here on the critic takes part
 PERCEPTION = 0.5  # weight of the perceptual loss beside the errors of the pixels
+ALONE = 100  # steps of the last stage before the critic is heard; then it grows as long
+HEARD = 0.4  # how loud it is beside the rebuilding, of 1
 PLAIN = 300  # steps of a plain autoencoder before the codebook is placed
 EVERY = 50  # steps between two restarts of dead codes
 
@@ -93,47 +92,56 @@ def vqgan_model(
     split: corpus.Corpus | None = None,
     config: vqgan.Config | None = None,
     peak: float = 6e-4,
+    fight: int = 800,
 ) -> vqgan.VQGAN:
-    """Train a VQGAN and save it with its card.
+    """Train a VQGAN, ``fight`` steps of them against the critic; save it with its card.
 
-    ``critic`` False: the ablation. It goes on without the critic from where the critic
-    joined, and both rows of figures are entered in the card of the shipped model.
+    ``critic`` False: the ablation. The last stage runs without the critic, and both
+    rows of figures are entered in the card of the shipped model.
     """
     torch.manual_seed(seed)
     split = split or pictures(corpus.load("train"))
     model = vqgan.VQGAN(config or vqgan.Config())
+    card = code_stage(model, split, steps, seed, resume, peak)
+    judge, last = decoder_stage(model, split, fight, seed, resume, critic)
+    card |= {"model": "vqgan", "seed": seed, "critic": critic, "mark": mark(model)}
+    card |= {"steps": [steps, fight], "minutes": [card["minutes"], last["minutes"]]}
+    shipped = out or paths.MODELS / "vqgan-pocket.safetensors"
+    path = shipped if critic else WORK / "vqgan-plain.safetensors"
+    save(path, model, judge, card)
+    figures = table(str(path))
+    if critic:
+        save(path, model, judge, card | {"figures": figures})
+    elif shipped.exists():
+        with_critic = vqgan.load(str(shipped), "cpu")
+        rows = {"with the critic": table(str(shipped)), "without": figures}
+        enter(shipped, with_critic, {"ablation": rows})
+    return model
+
+
+def rebuilding(y: Tensor, x: Tensor, seen: Tensor) -> Tensor:
+    """The loss of a rebuilt picture: pixels, their squares, perception; a scalar."""
+    off = y - x
+    return off.abs().mean() + off.square().mean() + PERCEPTION * seen
+
+
+def code_stage(model, split, steps: int, seed: int, resume: bool, peak: float) -> dict:
+    """Encoder, codebook and decoder together, without a critic; facts for the card."""
     book = model.quantize.codebook.requires_grad_(False)
     moving = CodebookAverage(book)
-    judge = PatchDiscriminator(32, 2)
     perception = Perceptual(imagenet_trunk())
     params = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(params, betas=(0.8, 0.95))
-    critic_optimiser = torch.optim.Adam(judge.parameters(), betas=(0.5, 0.9))
     average = Average(model, 0.998)
     g = torch.Generator().manual_seed(seed)
-    path = WORK / ("vqgan.checkpoint" if critic else "vqgan-plain.checkpoint")
-    fork = WORK / "vqgan-before-critic.checkpoint"
-    if not critic and not path.exists() and fork.exists():
-        shutil.copy(fork, path)
-    parts = {
-        "model": model,
-        "judge": judge,
-        "optimiser": optimiser,
-        "critic_optimiser": critic_optimiser,
-    }
-    run = Run("vqgan", path, parts, average, g, steps, resume)
+    parts = {"model": model, "optimiser": optimiser}
+    run = Run("vqgan", WORK / "vqgan.checkpoint", parts, average, g, steps, resume)
     if run.saved:
         moving.count, moving.total = run.saved["moving"]
     for step in run:
-        whole = step >= WHOLE * steps
-        if critic and step == int(CRITIC * steps) and path.exists():
-            shutil.copy(path, fork)  # where the ablation may start
-        size, batch = (128, 8) if whole else (64, 32)
-        rate = learning_rate(step, steps, peak, 100)
+        size, batch = (128, 8) if step >= WHOLE * steps else (64, 32)
         for group in optimiser.param_groups:
-            group["lr"] = rate
-        for group in critic_optimiser.param_groups:
-            group["lr"] = 1e-4
+            group["lr"] = learning_rate(step, steps, peak, 100)
         rows = torch.randint(len(split), (batch,), generator=g)
         x = crops(split.rgba[rows], size, g)
         with torch.autocast("cpu", torch.bfloat16):
@@ -150,71 +158,47 @@ def vqgan_model(
         with torch.autocast("cpu", torch.bfloat16):
             y = model.decode(q)
             loss_seen = perception(y, x)
-        y = y.float()
-        loss_pixels = (y - x).abs().mean()
-        rebuild = loss_pixels + (y - x).square().mean() + PERCEPTION * loss_seen
-        loss = rebuild + loss_codes
-        fights = critic and step >= CRITIC * steps
-        if fights:
-            fool = -together(judge, x, y)[1].mean()
-            weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
-            grown = min(1.0, (step - CRITIC * steps) / (0.05 * steps))
-            loss = loss + 0.3 * grown * weight * fool
+        loss = rebuilding(y.float(), x, loss_seen)
         optimiser.zero_grad()
-        loss.backward()
+        (loss + loss_codes).backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
-        if fights:  # the critic sees finished pictures only: detached
-            loss_critic = hinge(*together(judge, x, y.detach()))
-            critic_optimiser.zero_grad()
-            loss_critic.backward()
-            critic_optimiser.step()
         if PLAIN < step < 0.85 * steps and step % EVERY == 0:
             moving.restart(flat, g)
         average.update(model, step)
         if run.due(step):
             _, spread = usage(codes, len(book))
             print(
-                f"step {step} pixels {loss_pixels:.4f} seen {loss_seen:.4f} codes "
-                f"{loss_codes:.4f} perplexity {spread:.0f}"
-                + (f" critic {loss_critic:.3f} weight {weight:.2f}" if fights else ""),
+                f"step {step} rebuilding {loss:.4f} seen {loss_seen:.4f} codes "
+                f"{loss_codes:.4f} perplexity {spread:.0f}",
                 flush=True,
             )
             run.save(step, moving=moving.state())
     model.load_state_dict(average.state)
     model.eval()
-    card = run.facts(model="vqgan", seed=seed, critic=critic, mark=mark(model))
-    shipped = out or paths.MODELS / "vqgan-pocket.safetensors"
-    path = shipped if critic else WORK / "vqgan-plain.safetensors"
-    save(path, model, judge, card)
-    figures = table(str(path))
-    if critic:
-        save(path, model, judge, card | {"figures": figures})
-    elif shipped.exists():
-        with_critic = vqgan.load(str(shipped), "cpu")
-        rows = {"with the critic": table(str(shipped)), "without": figures}
-        enter(shipped, with_critic, {"ablation": rows})
-    return model
+    return run.facts()
 
 
-def polish(steps: int = 200, seed: int = 1, out: Path | None = None) -> vqgan.VQGAN:
-    """Let the decoder alone go on, on whole pictures: the codes keep their meaning.
+def decoder_stage(model, split, steps: int, seed: int, resume: bool, critic: bool):
+    """The decoder alone, on whole pictures, against the critic: (critic, facts).
 
-    Pixels, their squares and perception, no critic (with it the pictures grew sharper,
-    but strayed further from the originals). Rewrites the file with a longer card.
+    The codes keep their meaning. The critic begins ``ALONE`` steps before it is heard.
     """
-    path = Path(out or paths.MODELS / "vqgan-pocket.safetensors")
-    split = pictures(corpus.load("train"))
-    model = vqgan.load(str(path), "cpu").requires_grad_(False)
-    judge = vqgan_weights.load_critic(str(path))
+    judge = PatchDiscriminator(32, 2)
+    model.requires_grad_(False)
     params = list(model.decoder.requires_grad_(True).parameters())
     perception = Perceptual(imagenet_trunk())
-    optimiser = torch.optim.Adam(params, betas=(0.8, 0.95))
-    average = Average(model.decoder, 0.98)
-    g, began = torch.Generator().manual_seed(seed), time.time()
-    for step in tqdm(range(steps), desc="decoder alone", mininterval=10):
+    optimiser = torch.optim.Adam(params, betas=(0.5, 0.9))
+    critic_optimiser = torch.optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.9))
+    average = Average(model.decoder, 0.99)
+    g = torch.Generator().manual_seed(seed + 1)
+    parts = {"decoder": model.decoder, "judge": judge, "optimiser": optimiser}
+    parts["critic_optimiser"] = critic_optimiser
+    path = WORK / f"vqgan-decoder{'' if critic else '-plain'}.checkpoint"
+    run = Run("decoder against critic", path, parts, average, g, steps, resume)
+    for step in run:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, 3e-4, 20)
+            group["lr"] = learning_rate(step, steps, 2e-4, 50)
         rows = torch.randint(len(split), (8,), generator=g)
         x = crops(split.rgba[rows], 128, g)
         with torch.autocast("cpu", torch.bfloat16):
@@ -222,18 +206,30 @@ def polish(steps: int = 200, seed: int = 1, out: Path | None = None) -> vqgan.VQ
                 q = model.quantize.rows(model.quantize.nearest(model.encode(x).float()))
             y = model.decode(q)
             loss_seen = perception(y, x)
-        off = y.float() - x
+        y = y.float()
+        loss = rebuild = rebuilding(y, x, loss_seen)
+        if critic and step >= ALONE:
+            fool = -together(judge, x, y)[1].mean()
+            weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
+            loss = loss + HEARD * min(1.0, step / ALONE - 1) * weight * fool
         optimiser.zero_grad()
-        (off.abs().mean() + off.square().mean() + PERCEPTION * loss_seen).backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
+        if critic:  # it sees finished pictures only: detached
+            loss_critic = hinge(*together(judge, x, y.detach()))
+            critic_optimiser.zero_grad()
+            loss_critic.backward()
+            critic_optimiser.step()
         average.update(model.decoder, step)
+        if run.due(step):
+            said = f"step {step} rebuilding {rebuild:.4f} seen {loss_seen:.4f}"
+            if critic and step >= ALONE:
+                said += f" critic {loss_critic:.3f} weight {weight:.3f}"
+            print(said, flush=True)
+            run.save(step)
     model.decoder.load_state_dict(average.state)
-    minutes = round((time.time() - began) / 60, 1)
-    card = model.card | {"decoder alone": {"steps": steps, "minutes": minutes}}
-    save(path, model, judge, card)
-    save(path, model, judge, card | {"figures": table(str(path))})
-    return model
+    return judge.eval(), run.facts()
 
 
 def save(path: Path, model, judge, card: dict) -> None:
