@@ -16,8 +16,9 @@ from . import corpus, plots, zeroshot
 class Panel(w.VBox):
     """A box with a status line; a subclass fills ``rows`` and defines ``run``.
 
-    ``run()`` returns the new status text. Errors end in the status line, never in a
-    traceback, and the button is locked while it runs.
+    The button, and Enter in any text field, start ``run()``, which returns the new
+    status text. Errors end in the status line, never in a traceback, and the button is
+    locked while it runs.
     """
 
     title = "panel"
@@ -26,7 +27,15 @@ class Panel(w.VBox):
         self.button = w.Button(description=button, button_style="primary")
         self.status = w.Label("ready", layout=w.Layout(width="640px"))
         self.button.on_click(lambda _: self.act())
+        for field in [f for row in rows for f in getattr(row, "children", (row,))]:
+            if isinstance(field, w.Text):
+                field.on_msg(self.enter)
         super().__init__([*rows, w.HBox([self.button, self.status])])
+
+    def enter(self, field, content: dict, buffers) -> None:
+        """The front end says that Enter was pressed in a text field."""
+        if content.get("event") == "submit":
+            self.act()
 
     def act(self) -> None:
         self.button.disabled = True
@@ -91,9 +100,6 @@ class SearchPanel(Panel):
             value=12, min=6, max=24, step=6, description="pictures"
         )
         self.image = picture_box(830, 340)
-        self.query.on_submit(lambda _: self.act()) if hasattr(
-            self.query, "on_submit"
-        ) else None
         super().__init__([w.HBox([self.query, self.count]), self.image], "Search")
 
     def run(self) -> str:

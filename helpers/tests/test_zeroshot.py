@@ -124,6 +124,9 @@ def test_panels(model):
     panel.query.value = "  "
     panel.act()
     assert "Give words" in panel.status.value
+    panel.query.value = "a horse"
+    panel.query._handle_custom_msg({"event": "submit"}, [])  # Enter was pressed
+    assert "best of" in panel.status.value
     assert widgets.uploaded({}) is None and widgets.uploaded(()) is None
     assert widgets.uploaded({"a.png": {"content": b"x"}}) == b"x"
     assert widgets.uploaded(({"content": memoryview(b"y")},)) == b"y"
