@@ -7,6 +7,7 @@ a last number for fewer seeds (``evaluate dream vqgan 1``). Results are kept, so
 stopped run goes on.
 """
 
+import hashlib
 import json
 import random
 from dataclasses import asdict, replace
@@ -46,13 +47,22 @@ def read() -> dict:
     return json.loads(KEPT.read_text()) if KEPT.exists() else {}
 
 
+def fingerprint(model: torch.nn.Module) -> str:
+    """A hash of all its weights."""
+    raw = hashlib.sha256()
+    for value in model.state_dict().values():
+        raw.update(value.cpu().numpy().tobytes())
+    return raw.hexdigest()[:16]
+
+
 def results(kind: str, seeds=SEEDS) -> list[dict]:
     """One row a picture: the rank of the right caption, and both scores."""
     names = captions()
     guides, judge = [clip.load("pocket")], clip.load("judge")
     codes = vqgan.load("pocket")
     wishes = judge.embed_texts(names)
-    mark = f"{kind} {guides[0].fingerprint} {judge.fingerprint} {codes.card['mark']}"
+    mark = f"{kind} {guides[0].fingerprint} {judge.fingerprint} "
+    mark += fingerprint(codes) if kind == "vqgan" else "-"
     mark += f" {json.dumps(asdict(RUNS[kind]), sort_keys=True)}"
     rows = read().get(mark, {})
     for seed in seeds:

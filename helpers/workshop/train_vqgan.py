@@ -33,6 +33,7 @@ from .train import (
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
 PERCEPTION = 0.5  # weight of the perceptual loss beside the errors of the pixels
 ALONE = 100  # steps of the last stage before the critic is heard; then it grows as long
+STAYS = 0.5  # share of the last stage's change that stays (as WiSE-FT does)
 HEARD = 0.4  # how loud it is beside the rebuilding, of 1
 PLAIN = 300  # steps of a plain autoencoder before the codebook is placed
 EVERY = 50  # steps between two restarts of dead codes
@@ -191,6 +192,7 @@ def decoder_stage(model, split, steps: int, seed: int, resume: bool, critic: boo
     optimiser = torch.optim.Adam(params, betas=(0.5, 0.9))
     critic_optimiser = torch.optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.9))
     average = Average(model.decoder, 0.99)
+    start = {k: v.clone() for k, v in model.decoder.state_dict().items()}
     g = torch.Generator().manual_seed(seed + 1)
     parts = {"decoder": model.decoder, "judge": judge, "optimiser": optimiser}
     parts["critic_optimiser"] = critic_optimiser
@@ -228,6 +230,8 @@ def decoder_stage(model, split, steps: int, seed: int, resume: bool, critic: boo
                 said += f" critic {loss_critic:.3f} weight {weight:.3f}"
             print(said, flush=True)
             run.save(step)
+    for key, value in average.state.items():
+        value.copy_(start[key].lerp(value, STAYS))
     model.decoder.load_state_dict(average.state)
     return judge.eval(), run.facts()
 
