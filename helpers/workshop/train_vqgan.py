@@ -116,7 +116,8 @@ def vqgan_model(
     elif shipped.exists():
         with_critic = vqgan.load(str(shipped), "cpu")
         rows = {"with the critic": table(str(shipped)), "without": figures}
-        enter(shipped, with_critic, {"ablation": rows})
+        facts = {"ablation": rows, "figures": rows["with the critic"]}
+        enter(shipped, with_critic, facts)
     return model
 
 
