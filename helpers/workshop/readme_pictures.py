@@ -8,7 +8,7 @@ from ..widgets import rank
 
 QUERIES = ("a hammer", "an umbrella", "a butterfly", "ماهی")
 WIDE = 8
-PROMPTS = ("a sunflower", "a sailing boat", "a red apple", "a cat face")
+PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
 
 
 def grown(model: clip.Ready, out) -> None:
