@@ -1,7 +1,7 @@
 """Train what we ship: ``python -m helpers.workshop.train MODEL``.
 
 MODEL is scratch, pocket, vqgan, prior, judge or gan. All runs are seeded and resumable
-(a checkpoint every two minutes in the cache folder); the finished file lands in
+(a checkpoint every 90 seconds in the cache folder); the finished file lands in
 data/models with its card in the metadata. All but ``scratch`` and ``gan`` also need the
 packages that helpers/workshop/requirements.txt lists.
 """
