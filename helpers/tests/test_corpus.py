@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from helpers import corpus, paths
-from helpers.workshop import build_corpus, sources
+from helpers.workshop import build_corpus, concepts
 
 PERMISSIVE = {
     "Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-3.0", "public domain",
@@ -163,10 +163,10 @@ def test_unknown_split_and_missing_corpus(tmp_path):
 
 
 def test_family_and_code():
-    assert sources.code("1F468-200D-1F680") == "1f468-200d-1f680"
-    assert sources.family("1f468-200d-1f680") == sources.family("1f9d1-200d-1f680")
-    assert sources.family("1f3c3-200d-2640") == "1f3c3"
-    assert sources.family("1f431") != sources.family("1f436")
+    assert concepts.code("1F468-200D-1F680") == "1f468-200d-1f680"
+    assert concepts.family("1f468-200d-1f680") == concepts.family("1f9d1-200d-1f680")
+    assert concepts.family("1f3c3-200d-2640") == "1f3c3"
+    assert concepts.family("1f431") != concepts.family("1f436")
 
 
 def test_near_duplicates_by_definition():

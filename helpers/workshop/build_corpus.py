@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from .. import paths
 from . import sources
+from .concepts import Concepts, slug
 from .corpus_readme import write_readme
 from .packages import PACKAGES
 
@@ -117,7 +118,7 @@ def render(record: dict) -> tuple[bytes, np.ndarray] | None:
 
 def collect() -> tuple[list[dict], Counter]:
     """All records that the drop list leaves, and a count of what it took."""
-    concepts = sources.Concepts()
+    concepts = Concepts()
     records = [
         *sources.emoji_records(concepts),
         *sources.game_icon_records(concepts),
@@ -158,10 +159,10 @@ def near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def split_records(records: list[dict], thumbs: np.ndarray):
     """Give every record its split; near-duplicates of test pictures leave train."""
     unseen = draw_unseen(records)
-    words = {sources.slug(r["name"]) for r in records if r["family"] in unseen}
+    words = {slug(r["name"]) for r in records if r["family"] in unseen}
     gone = Counter()
     for r in records:
-        hidden = r["family"] in unseen or sources.slug(r["name"]) in words
+        hidden = r["family"] in unseen or slug(r["name"]) in words
         if r["source"] in PHOTOS:
             r["split"] = "photos"
         elif r["source"] == "openmoji":

@@ -55,10 +55,13 @@ def imagenet_texts() -> tuple[list[str], list[list[int]]]:
 
 
 def word_texts() -> list[str]:
-    """The words for the physical things of WordNet (no glosses: too slow)."""
+    """The words for the physical things of WordNet (no glosses: too slow).
+
+    Words with a capital are left out: they are people, places and Latin species.
+    """
     net = WordNet()
-    lemmas = (w.lower() for s in net.physical() for w in net.lemmas[s][:2])
-    return list(dict.fromkeys(lemmas))
+    lemmas = (w for s in net.physical() for w in net.lemmas[s][:2])
+    return list(dict.fromkeys(w for w in lemmas if w.islower()))
 
 
 def centred(vectors: Tensor, table: dict[str, list[str]]) -> Tensor:
@@ -140,10 +143,10 @@ def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
     imagenet, _ = imagenet_texts()
     words, mixed = word_texts(), phrases(split, 40_000)
     groups = [
-        (flat, sentence_vectors(flat, "concepts"), 0.3),
+        (flat, sentence_vectors(flat, "concepts"), 0.25),
         (imagenet, sentence_vectors(imagenet, "imagenet"), 0.1),
-        (words, sentence_vectors(words, "words"), 0.2),
-        (mixed, sentence_vectors(mixed, "phrases"), 0.2),
+        (words, sentence_vectors(words, "words"), 0.3),
+        (mixed, sentence_vectors(mixed, "phrases"), 0.15),
     ]
     lookup = dict(zip(flat, groups[0][1], strict=True))
     persian = {}
