@@ -38,6 +38,33 @@ class PatchDiscriminator(nn.Module):
         return self.main(x)
 
 
+class FeatureDiscriminator(nn.Module):
+    """Real or fake, patch by patch, in the features of a frozen network.
+
+    One small head a depth: [(B, C, h, w) ...] -> [(B, 1, h, w) ...] scores. Eyes that
+    are trained already need no learning to see (Projected GANs, Sauer et al. 2021);
+    spectral norm keeps the heads from growing sure of themselves.
+    """
+
+    def __init__(self, channels: list[int], width: int = 64):
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                norm(nn.Conv2d(count, width, 1)),
+                nn.LeakyReLU(0.2),
+                norm(nn.Conv2d(width, width, 3, 1, 1)),
+                nn.LeakyReLU(0.2),
+                norm(nn.Conv2d(width, 1, 1)),
+            )
+            for count in channels
+        )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        pairs = zip(self.heads, features, strict=True)
+        return [head(f.float() * f.shape[1] ** 0.5) for head, f in pairs]
+
+
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
     """The critic's loss: real scores above 1, fake scores below -1."""
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
@@ -57,7 +84,8 @@ class Perceptual(nn.Module):
     """Distance in the features of a frozen network, several depths (as LPIPS).
 
     ``trunk``: EfficientNet-Lite0 with ImageNet weights. Features are brought to unit
-    length along the channels, so that every depth counts alike.
+    length along the channels, so that every depth counts alike. ``depths``: after which
+    stages it looks, besides the stem.
     """
 
     def __init__(self, trunk: nn.Module, depths=(0, 1, 2)):
@@ -77,8 +105,13 @@ class Perceptual(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.no_grad():
             goal = self.features(b)
-        pairs = zip(self.features(a), goal, strict=True)
-        return sum((x - y).pow(2).sum(1).mean() for x, y in pairs) / len(goal)
+        return self.distance(self.features(a), goal)
+
+    @staticmethod
+    def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Squared distance of two pictures' features, the mean over depths."""
+        pairs = zip(a, b, strict=True)
+        return sum((x - y).pow(2).sum(1).mean() for x, y in pairs) / len(a)
 
 
 def usage(codes: Tensor, count: int) -> tuple[float, float]:

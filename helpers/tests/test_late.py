@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from helpers.clip import contrastive_loss
 from helpers.towers import EfficientNetTower
 from helpers.workshop import late
+from helpers.workshop.pocket_head import both_ways
 from helpers.workshop.train_pocket import ridge
 
 timm = pytest.importorskip("timm")
@@ -55,3 +58,23 @@ def test_ridge_against_the_normal_equations():
     ones = torch.cat([x[:, :4], torch.ones(200, 1)], 1)
     want = ones @ torch.linalg.lstsq(ones, y - y.mean(0)).solution
     torch.testing.assert_close(x @ W.T + b, want, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_both_ways_is_the_loss_of_clip_where_each_picture_shows_one_concept(count):
+    scores = torch.randn(count, count + 3)
+    own = torch.eye(count, count + 3)
+    want = F.cross_entropy(scores, torch.arange(count))
+    want = want + 2 * contrastive_loss(scores[:, :count])
+    want = want - F.cross_entropy(scores[:, :count], torch.arange(count))
+    torch.testing.assert_close(both_ways(scores, own, own), want)
+
+
+def test_both_ways_shares_a_concept_among_the_pictures_that_show_it():
+    scores = torch.randn(3, 4)
+    own = torch.tensor([[0.75, 0.25, 0, 0], [0.25, 0, 0.75, 0], [1, 0, 0, 0]])
+    logs = scores.log_softmax(0)
+    parts = (logs[0, 0] * 0.75 + logs[1, 0] * 0.25 + logs[2, 0]) / 2
+    want = -(parts + logs[0, 1] + logs[1, 2]) / 3
+    want = want + F.cross_entropy(scores, own)
+    torch.testing.assert_close(both_ways(scores, own, own), want)

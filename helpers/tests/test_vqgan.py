@@ -314,6 +314,35 @@ def test_perceptual_distance_is_zero_for_the_same_picture_and_grows():
     assert near.grad.abs().sum() > 0
 
 
+def test_a_critic_of_features_scores_patches_and_learns_to_tell():
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=10)
+    eyes = vqgan_loss.Perceptual(trunk, depths=(0, 2))
+    smooth = F.interpolate(torch.rand(8, 3, 4, 4), size=(64, 64)) * 2 - 1
+    rough = (smooth + 0.5 * torch.randn_like(smooth)).clamp(-1, 1)
+    with torch.no_grad():
+        real, fake = eyes.features(smooth), eyes.features(rough)
+    channels = [f.shape[1] for f in real]
+    critic = vqgan_loss.FeatureDiscriminator(channels, width=16)
+    assert [s.shape for s in critic(real)] == [(8, 1, *f.shape[2:]) for f in real]
+    optimiser = torch.optim.Adam(critic.parameters(), 1e-2)
+
+    def loss() -> torch.Tensor:
+        pairs = zip(critic(real), critic(fake), strict=True)
+        return sum(vqgan_loss.hinge(*pair) for pair in pairs) / len(channels)
+
+    before = loss().item()
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+    assert abs(before - 1) < 0.2 and loss() < 0.8 * before
+    one = [f[:1] for f in real]
+    for a, b in zip(critic.eval()(one), critic(real), strict=True):
+        torch.testing.assert_close(a, b[:1], atol=1e-4, rtol=1e-4)
+
+
 def test_own_file_round_trip(tmp_path):
     model = vqgan.VQGAN(TINY).eval()
     weights.save_model(tmp_path / "v.safetensors", "vqgan", model, {"model": "test"})

@@ -1,17 +1,36 @@
 """Measure a VQGAN, held out: ``python -m helpers.workshop.evaluate vqgan``.
 
-PSNR, codebook usage and perplexity on ``unseen_artist`` at 128 px; sharpness and the
-Fréchet distance in the features of ``scratch`` (64 px) and of the judge (160 px), which
-took no part in its training.
+PSNR, codebook usage and perplexity on ``unseen_artist`` at 128 px; sharpness and three
+Fréchet distances, in the features of networks that took no part in its training: of
+whole pictures (the vectors of ``scratch`` and of the judge) and of patches (an early
+stage of the judge, which sees texture and edges; like the sFID of Nash et al. 2021).
 """
 
 import torch
+import torch.nn.functional as F
 
 from .. import clip, corpus, vqgan, weights
 from ..frechet import frechet, psnr, sharpness
 from ..vqgan_loss import usage
 
+STAGES = 2  # of the judge, whose features of patches are compared
 TARGETS = {"PSNR (dB)": "22", "codebook usage": "95 %"}
+
+
+@torch.no_grad()
+def patches(eyes: clip.Ready, pictures: torch.Tensor) -> torch.Tensor:
+    """Early features of an EfficientNet CLIP: (N, 3, H, W) in [0, 1] -> (patches, C).
+
+    One row for every place that the first ``STAGES`` stages give, 4 pixels apart.
+    """
+    model, size, rows = eyes.model, eyes.model.config.image_size, []
+    trunk = model.visual.trunk
+    for x in pictures.split(32):
+        x = F.interpolate(x.to(eyes.device), (size, size), mode="bicubic")
+        x = (x.clamp(0, 1) - model.pixel_mean) / model.pixel_std
+        x = trunk.blocks[:STAGES](trunk.bn1(trunk.conv_stem(x)))
+        rows.append(x.permute(0, 2, 3, 1).flatten(0, 2).cpu())
+    return torch.cat(rows)
 
 
 @torch.no_grad()
@@ -32,6 +51,9 @@ def table(name: str = "pocket") -> dict[str, float]:
             eyes = clip.load(name)
             seen = [eyes.embed_images((x * 255).byte()) for x in (pictures, rebuilt)]
             far[f"Fréchet x 1000, {name}"] = 1000 * frechet(*seen)
+            if name == "judge":
+                seen = [patches(eyes, x) for x in (pictures, rebuilt)]
+                far["Fréchet of patches, judge"] = frechet(*seen)
     return {
         "PSNR (dB)": psnr(pictures, rebuilt).mean().item(),
         "codebook usage": 100 * share,

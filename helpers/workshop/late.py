@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .. import augment, corpus
 
 SIZE = 160  # pixels a side
-VIEWS = 6  # random views of every drawing; a silhouette has one
+VIEWS = 10  # random views of every drawing; a silhouette has one
 FROZEN = 5  # stages that keep their ImageNet weights
 
 

@@ -16,7 +16,21 @@ from .pocket_texts import Texts
 from .train import learning_rate
 
 STEPS, BATCH, SCALE = 500, 256, 25.0
-PHOTO = 0.5  # weight of the pseudo-photographs beside the drawings
+PHOTO = 1.0  # weight of the pseudo-photographs beside the drawings
+
+
+def both_ways(scores: Tensor, target: Tensor, own: Tensor) -> Tensor:
+    """Cross-entropy of each picture over the concepts, plus the other way round.
+
+    scores (B, C) of pictures and concepts; target (B, C) soft, rows sum to 1; own
+    (B, C) the share of each picture that shows a concept: each concept that a picture
+    of the batch shows is asked for its pictures. Without that half, pictures that fit
+    everything a little come first in every search.
+    """
+    asked = own.sum(0) > 0
+    share = own[:, asked] / own[:, asked].sum(0)
+    found = -(share * scores[:, asked].log_softmax(0)).sum(0).mean()
+    return F.cross_entropy(scores, target) + found
 
 
 class ClassMeans:
@@ -48,7 +62,7 @@ class ClassMeans:
 
 
 def fit_classes(
-    tower, features: Tensor, concept: Tensor, texts: Texts, text_map, seed: int
+    tower, features: Tensor, concept: Tensor, texts: Texts, seed: int
 ) -> None:
     """Fit ``tower.classes``, its sharpness and, gently, ``tower.proj`` in place.
 
@@ -56,8 +70,8 @@ def fit_classes(
     """
     classifier = tower.trunk.classifier
     means = ClassMeans(features, classifier)
-    known = F.normalize(text_map(texts.imagenet), dim=-1).detach()
-    names = [texts.imagenet[true].mean(0) for true in texts.true]
+    known = texts.imagenet
+    names = [known[true].mean(0) for true in texts.true]
     with torch.no_grad():  # where ConSE starts: the mean of all names of a class
         tower.classes.weight.copy_(F.normalize(torch.stack(names), dim=-1).T)
     hide = torch.zeros(1000, len(known), dtype=torch.bool)
@@ -87,9 +101,9 @@ def fit_classes(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, STEPS, group["peak"], 20)
         rows = torch.randint(len(features), (BATCH,), generator=g)
-        with torch.no_grad():
-            words = F.normalize(text_map(texts.wording(g)), dim=-1)
-        loss = F.cross_entropy(see(features[rows], 0.3) @ words.T, concept[rows])
+        words, own = texts.wording(g), torch.zeros(BATCH, len(texts.count))
+        own[torch.arange(BATCH), concept[rows]] = 1.0
+        loss = both_ways(see(features[rows], 0.3) @ words.T, own, own)
         classes = torch.randint(1000, (BATCH,), generator=g)
         scores = see(means.draw(classes, g), 0.0) @ known.T
         # one true name of the class is the target; its other true names are left out

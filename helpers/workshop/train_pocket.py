@@ -8,7 +8,7 @@
    pocket_head.py): photographs and things that nobody drew keep their words.
 2. The text tower: a small transformer that learns to give MiniLM's vectors from its own
    tokens, over captions (English and Persian), class names, WordNet's things and random
-   phrases. A linear map found in stage 1 is multiplied in at the end.
+   phrases.
 
 The judge of notebook 05 is made in the same way from EfficientNet-Lite2.
 """
@@ -29,7 +29,7 @@ from .. import corpus, paths
 from ..clip import CLIP, Config
 from ..tokenizer import Tokenizer, learn_merges
 from . import late
-from .pocket_head import fit_classes
+from .pocket_head import both_ways, fit_classes
 from .pocket_texts import Texts, student_texts
 from .teachers import imagenet_trunk
 from .train import (
@@ -42,7 +42,6 @@ from .train import (
 )
 
 DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
-STRAY = 0.3  # pulls the text map to the identity, so that unseen words keep their place
 MIX = 0.4  # at most this share of a second picture is mixed into each
 WISE = 0.5  # share of the change of the image tower that stays (the paper's default)
 SOFT = 0.3  # share of the target that goes to concepts of a similar meaning
@@ -83,7 +82,7 @@ def ridge(x: Tensor, y: Tensor, strength: float = 0.08) -> tuple[Tensor, Tensor]
 
 
 def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: bool):
-    """Stage 1: returns the model with its image tower trained, text map, minutes."""
+    """Stage 1: returns the model with its image tower trained, minutes."""
     torch.manual_seed(seed)
     package = {"effnet": "effnet-lite0", "effnet2": "effnet-lite2"}[config.vision]
     model = CLIP(config)
@@ -121,22 +120,17 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         tower.proj.weight.copy_(W)
         tower.proj.bias.copy_(bias)
         model.logit_scale.fill_(math.log(20))
-    text_map = nn.Linear(384, 384, bias=False)
-    nn.init.eye_(text_map.weight)
     optimiser = torch.optim.AdamW(
         [
             {"params": slow, "peak": 3e-4, "weight_decay": 0.02},
             {"params": tower.proj.parameters(), "peak": 1e-3, "weight_decay": 0.02},
-            {"params": text_map.parameters(), "peak": 2e-4, "weight_decay": 0.0},
             {"params": [model.logit_scale], "peak": 5e-3, "weight_decay": 0.0},
         ],
         betas=(0.9, 0.98),
     )
-    both = nn.ModuleDict({"tower": tower, "map": text_map})
-    start = {k: v.clone() for k, v in both.state_dict().items()}
-    average = Average(both, 0.99)
-    identity = torch.eye(384)
-    path, parts = WORK / f"{name}-image.checkpoint", {"both": both}
+    start = {k: v.clone() for k, v in tower.state_dict().items()}
+    average = Average(tower, 0.99)
+    path, parts = WORK / f"{name}-image.checkpoint", {"tower": tower}
     parts["optimiser"] = optimiser
     run = Run(f"{name}, image tower", path, parts, average, draw.g, steps, resume)
     if run.saved:
@@ -146,41 +140,41 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
             group["lr"] = learning_rate(step, steps, group["peak"], 50)
         x, right, other, share = draw()
         image = F.normalize(tower.proj(F.dropout(features(x), DROPOUT)), dim=-1)
-        words = F.normalize(text_map(texts.wording(draw.g)), dim=-1)
+        words = texts.wording(draw.g)
         scores = model.scale() * image @ words.T
         with torch.no_grad():
-            near = SOFT * (15 * words[right] @ words.T).softmax(-1)
-            at = torch.arange(batch)
-            target = near * share[:, None]
-            target[at, right] += share * (1 - SOFT)
-            target[at, other] += 1 - share
-        loss_art = F.cross_entropy(scores, target)
+            near = (15 * words[right] @ words.T).softmax(-1) * share[:, None]
+            at, own = torch.arange(batch), torch.zeros_like(scores)
+            own[at, right] = share
+            own[at, other] += 1 - share
+            target = own.clone()
+            target[at, right] -= SOFT * share
+            target += SOFT * near
         cosine = (image * words[right]).sum(1), (image * words[other]).sum(1)
-        loss_art = loss_art + 1 - (share * cosine[0] + (1 - share) * cosine[1]).mean()
-        stray = ((text_map.weight - identity) ** 2).sum()
-        loss = loss_art + STRAY * stray
+        loss = both_ways(scores, target, own)
+        loss = loss + 1 - (share * cosine[0] + (1 - share) * cosine[1]).mean()
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*slow, text_map.weight], 1.0)
+        nn.utils.clip_grad_norm_(slow, 1.0)
         optimiser.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(50))
-        average.update(both, step)
+        average.update(tower, step)
         if run.due(step):
             now = model.scale().item()
-            print(f"step {step} loss {loss_art:.3f} scale {now:.1f}", flush=True)
+            print(f"step {step} loss {loss:.3f} scale {now:.1f}", flush=True)
             run.save(step, scale=model.logit_scale.item())
     for key, value in average.state.items():
         if value.is_floating_point():
             value.copy_(start[key].lerp(value, WISE))
-    both.load_state_dict(average.state)
+    tower.load_state_dict(average.state)
     if tower.classes is None:
         trunk.reset_classifier(0)
     else:
         seen, kept = drawings(2, 3)
-        fit_classes(tower, seen, kept, texts, text_map, seed)
+        fit_classes(tower, seen, kept, texts, seed)
     late.swap(trunk, back=True)
-    return model, text_map, run.minutes()
+    return model, run.minutes()
 
 
 def text_stage(
@@ -188,8 +182,7 @@ def text_stage(
 ) -> tuple[CLIP, Tokenizer, float]:
     """Stage 2: a CLIP whose text tower gives MiniLM's vectors, tokenizer, minutes.
 
-    The text map is linear and comes last, so it is multiplied in afterwards. The result
-    is kept at ``path`` and taken from there the next time.
+    The result is kept at ``path`` and taken from there the next time.
     """
     if path.exists():
         return torch.load(path, weights_only=False)  # our own file
@@ -262,12 +255,10 @@ def pocket(
     split = corpus.load("train")
     main = name == "pocket"
     config = pocket_config() if main else judge_config()
-    steps, text_steps = steps or (800 if main else 250), 3500 if main else 900
+    steps, text_steps = steps or (2000 if main else 250), 9000 if main else 900
     path = WORK / f"{name}-text.pt"
     words, tokenizer, spent = text_stage(split, config, text_steps, 384, seed, path)
-    model, text_map, minutes = image_stage(
-        split, config, steps, batch, seed, name, resume
-    )
+    model, minutes = image_stage(split, config, steps, batch, seed, name, resume)
     trunk = "EfficientNet-Lite0" if main else "EfficientNet-Lite2"
     card = {
         "model": name,
@@ -279,14 +270,6 @@ def pocket(
         "machine": f"CPU, {torch.get_num_threads()} threads",
         "teachers": f"{trunk} (ImageNet), all-MiniLM-L6-v2, WordNet 3.0",
     }
-    model = compose(model, words, text_map)
-    finish(out or paths.MODELS / f"{name}.safetensors", model, tokenizer, card)
-    return model
-
-
-@torch.no_grad()
-def compose(model: CLIP, words: CLIP, text_map: nn.Linear) -> CLIP:
-    """One model: the image tower of one, the text tower of the other, mapped."""
     words.visual, words.logit_scale = model.visual, model.logit_scale
-    words.text_projection.copy_(words.text_projection @ text_map.weight.T)
-    return words.eval()
+    finish(out or paths.MODELS / f"{name}.safetensors", words.eval(), tokenizer, card)
+    return words

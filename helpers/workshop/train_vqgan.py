@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .. import corpus, paths, vqgan, vqgan_weights, weights
 from ..vqgan_loss import (
     CodebookAverage,
+    FeatureDiscriminator,
     PatchDiscriminator,
     Perceptual,
     adaptive_weight,
@@ -33,8 +34,8 @@ from .train import (
 WHOLE = 0.6  # from this share of the steps on, whole pictures instead of crops
 PERCEPTION = 0.5  # weight of the perceptual loss beside the errors of the pixels
 ALONE = 100  # steps of the last stage before the critic is heard; then it grows as long
-STAYS = 0.5  # share of the last stage's change that stays (as WiSE-FT does)
-HEARD = 0.4  # how loud it is beside the rebuilding, of 1
+HEARD = 0.4  # how loud the critic of pixels is beside the rebuilding
+HEARD_DEEP = 2.0  # and the critic of features
 PLAIN = 300  # steps of a plain autoencoder before the codebook is placed
 EVERY = 50  # steps between two restarts of dead codes
 
@@ -182,23 +183,31 @@ def code_stage(model, split, steps: int, seed: int, resume: bool, peak: float) -
 
 
 def decoder_stage(model, split, steps: int, seed: int, resume: bool, critic: bool):
-    """The decoder alone, on whole pictures, against the critic: (critic, facts).
+    """The decoder alone, on whole pictures, against two critics: (critic, facts).
 
-    The codes keep their meaning. The critic begins ``ALONE`` steps before it is heard.
+    One looks at pixels, one at features of the network that judges perception. The
+    codes keep their meaning. Both begin ``ALONE`` steps before they are heard.
     """
     judge = PatchDiscriminator(32, 2)
     model.requires_grad_(False)
     params = list(model.decoder.requires_grad_(True).parameters())
-    perception = Perceptual(imagenet_trunk())
+    eyes = Perceptual(imagenet_trunk(), depths=(0, 1, 2, 3, 4))
+    near = 4  # of its six depths, the ones that the perceptual loss compares
+    with torch.no_grad():
+        deep = [f.shape[1] for f in eyes.features(torch.zeros(1, 3, 32, 32))]
+    deep = FeatureDiscriminator(deep)
     optimiser = torch.optim.Adam(params, betas=(0.5, 0.9))
-    critic_optimiser = torch.optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.9))
-    average = Average(model.decoder, 0.99)
-    start = {k: v.clone() for k, v in model.decoder.state_dict().items()}
+    kinds = [
+        {"params": judge.parameters(), "lr": 2e-4},
+        {"params": deep.parameters(), "lr": 5e-4},
+    ]
+    critic_optimiser = torch.optim.Adam(kinds, betas=(0.5, 0.9))
+    average = Average(model.decoder, 0.995)
     g = torch.Generator().manual_seed(seed + 1)
-    parts = {"decoder": model.decoder, "judge": judge, "optimiser": optimiser}
-    parts["critic_optimiser"] = critic_optimiser
+    parts = {"decoder": model.decoder, "judge": judge, "deep": deep}
+    parts |= {"optimiser": optimiser, "critic_optimiser": critic_optimiser}
     path = WORK / f"vqgan-decoder{'' if critic else '-plain'}.checkpoint"
-    run = Run("decoder against critic", path, parts, average, g, steps, resume)
+    run = Run("decoder against critics", path, parts, average, g, steps, resume)
     for step in run:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, 2e-4, 50)
@@ -207,34 +216,46 @@ def decoder_stage(model, split, steps: int, seed: int, resume: bool, critic: boo
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 q = model.quantize.rows(model.quantize.nearest(model.encode(x).float()))
+                real = eyes.features(x)
             y = model.decode(q)
-            loss_seen = perception(y, x)
+            fake = eyes.features(y)
         y = y.float()
-        loss = rebuild = rebuilding(y, x, loss_seen)
+        seen = eyes.distance(fake[:near], real[:near])
+        loss = rebuild = rebuilding(y, x, seen)
         if critic and step >= ALONE:
-            fool = -together(judge, x, y)[1].mean()
-            weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
-            loss = loss + HEARD * min(1.0, step / ALONE - 1) * weight * fool
+            louder = min(1.0, step / ALONE - 1)
+            fools = (
+                (HEARD, -together(judge, x, y)[1].mean()),
+                (HEARD_DEEP, -mean(deep(fake))),
+            )
+            for heard, fool in fools:
+                weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
+                loss = loss + louder * heard * weight * fool
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
-        if critic:  # it sees finished pictures only: detached
-            loss_critic = hinge(*together(judge, x, y.detach()))
+        if critic:  # they see finished pictures only: detached
+            loss_pixels = hinge(*together(judge, x, y.detach()))
+            scores = zip(deep(real), deep([f.detach() for f in fake]), strict=True)
+            loss_deep = mean([hinge(*pair) for pair in scores])
             critic_optimiser.zero_grad()
-            loss_critic.backward()
+            (loss_pixels + loss_deep).backward()
             critic_optimiser.step()
         average.update(model.decoder, step)
         if run.due(step):
-            said = f"step {step} rebuilding {rebuild:.4f} seen {loss_seen:.4f}"
-            if critic and step >= ALONE:
-                said += f" critic {loss_critic:.3f} weight {weight:.3f}"
+            said = f"step {step} rebuilding {rebuild:.4f} seen {seen:.4f}"
+            if critic:
+                said += f" critics {loss_pixels:.3f} {loss_deep:.3f}"
             print(said, flush=True)
             run.save(step)
-    for key, value in average.state.items():
-        value.copy_(start[key].lerp(value, STAYS))
     model.decoder.load_state_dict(average.state)
     return judge.eval(), run.facts()
+
+
+def mean(parts: list[Tensor]) -> Tensor:
+    """The mean of the means, so that every depth counts alike."""
+    return torch.stack([part.mean() for part in parts]).mean()
 
 
 def save(path: Path, model, judge, card: dict) -> None:
