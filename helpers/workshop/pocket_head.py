@@ -71,8 +71,9 @@ def fit_classes(
     classifier = tower.trunk.classifier
     means = ClassMeans(features, classifier)
     known = texts.imagenet
-    names = [known[true].mean(0) for true in texts.true]
-    with torch.no_grad():  # where ConSE starts: the mean of all names of a class
+    pairs = zip(texts.weight, texts.true, strict=True)
+    names = [torch.tensor(weight) @ known[true] for weight, true in pairs]
+    with torch.no_grad():  # where ConSE starts: the mean of a class's names, as used
         tower.classes.weight.copy_(F.normalize(torch.stack(names), dim=-1).T)
     hide = torch.zeros(1000, len(known), dtype=torch.bool)
     for row, true in enumerate(texts.true):
@@ -107,7 +108,10 @@ def fit_classes(
         classes = torch.randint(1000, (BATCH,), generator=g)
         scores = see(means.draw(classes, g), 0.0) @ known.T
         # one true name of the class is the target; its other true names are left out
-        right = torch.tensor([rng.choice(texts.true[c]) for c in classes.tolist()])
+        right = [
+            rng.choices(texts.true[c], texts.weight[c])[0] for c in classes.tolist()
+        ]
+        right = torch.tensor(right)
         others = hide[classes].clone()
         others[torch.arange(BATCH), right] = False
         photo = F.cross_entropy(scores.masked_fill(others, -1e4), right)

@@ -1,5 +1,6 @@
 """The texts that teach ``pocket`` its words."""
 
+import math
 import random
 
 import torch
@@ -11,7 +12,8 @@ from .teachers import WordNet, imagenet_synsets, sentence_vectors
 
 PHOTO = ("{}", "a photo of {}", "a picture of {}")
 WHITE = 0.2  # 0 leaves the sentence vectors as they are, 0.5 whitens them
-MOST_LEAVES = 130  # a parent above more ImageNet classes than this says too little
+OWN = 3.0  # how much a class's own names are used; a parent's: log2(1 + its count)
+MOST_LEAVES = 400  # a parent above more ImageNet classes than "animal" says too little
 
 
 def concept_texts(split: corpus.Corpus) -> dict[str, list[str]]:
@@ -31,11 +33,13 @@ def concept_texts(split: corpus.Corpus) -> dict[str, list[str]]:
     return table
 
 
-def imagenet_texts() -> tuple[list[str], list[list[int]]]:
+def imagenet_texts() -> tuple[list[str], list[list[int]], list[list[float]]]:
     """Texts for the ImageNet classes and their WordNet parents.
 
-    Returns the texts and, for each of the 1,000 classes, the rows of all texts that are
-    true of it: its own lemmas and those of every parent that is not too general.
+    Returns the texts; for each of the 1,000 classes the rows of all texts that are true
+    of it (its own lemmas and those of every parent that is not too general); and how
+    much each of them is used: the names of the class itself, and of its parents the
+    words that people use, "dog" and "animal" rather than "canid" and "craniate".
     """
     net, leaves = WordNet(), imagenet_synsets()
     below: dict[str, list[int]] = {}
@@ -43,16 +47,20 @@ def imagenet_texts() -> tuple[list[str], list[list[int]]]:
         for synset in sorted(net.ancestors(leaf)):
             below.setdefault(synset, []).append(index)
     texts: dict[str, int] = {}
-    true: list[list[int]] = [[] for _ in leaves]
+    true: list[dict[int, float]] = [{} for _ in leaves]
     for synset, classes in below.items():
         thing = "00001930" in net.ancestors(synset) and len(classes) <= MOST_LEAVES
         if synset not in leaves and not thing:
             continue
         for lemma in net.lemmas[synset]:
             row = texts.setdefault(lemma.lower(), len(texts))
+            often = math.log2(1 + net.counts.get((synset, lemma.lower()), 0))
             for index in classes:
-                true[index].append(row)
-    return list(texts), [sorted(set(rows)) for rows in true]
+                own = OWN if leaves[index] == synset else 0.0
+                true[index][row] = max(often, own, true[index].get(row, 0.0))
+    rows = [sorted(found) for found in true]
+    weight = [[found[r] for r in sorted(found)] for found in true]
+    return list(texts), rows, weight
 
 
 def word_texts() -> list[str]:
@@ -131,7 +139,7 @@ class Texts:
         most = max(len(p) for p in parts)
         self.count = torch.tensor([len(p) for p in parts])
         self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
-        texts, self.true = imagenet_texts()
+        texts, self.true, self.weight = imagenet_texts()
         self.imagenet = spread(sentence_vectors(texts, "imagenet"), table)
 
     def wording(self, g: torch.Generator) -> Tensor:
@@ -147,7 +155,7 @@ def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
     """
     table = concept_texts(split)
     flat = [t for rows in table.values() for t in rows]
-    imagenet, _ = imagenet_texts()
+    imagenet, _, _ = imagenet_texts()
     words, mixed = word_texts(), phrases(split, 40_000)
     groups = [
         (flat, sentence_vectors(flat, "concepts"), 0.25),

@@ -16,12 +16,29 @@ from .packages import CACHE, fetch
 
 
 class WordNet:
-    """Noun synsets of WordNet 3.0: lemmas, gloss, parents, by offset ("02123045")."""
+    """Noun synsets of WordNet 3.0: lemmas, gloss, parents, by offset ("02123045").
+
+    ``counts``: how often a text of WordNet's corpus means a synset by a word, by
+    (offset, word); missing if never.
+    """
 
     def __init__(self):
         self.lemmas, self.gloss, self.parents = {}, {}, {}
         self._above: dict[str, frozenset] = {}
-        path = fetch("wordnet") / "usr/share/wordnet/data.noun"
+        self.counts: dict[tuple[str, str], int] = {}
+        folder = fetch("wordnet") / "usr/share/wordnet"
+        senses = {}  # word: its synsets, the commonest first
+        for line in (folder / "index.noun").read_text("latin-1").splitlines():
+            if not line.startswith("  "):
+                parts = line.split()
+                senses[parts[0]] = parts[-int(parts[2]) :]
+        for line in (folder / "cntlist.rev").read_text("latin-1").splitlines():
+            key, sense, count = line.split()
+            word, _, kind = key.partition("%")
+            known = senses.get(word, [])[int(sense) - 1 : int(sense)]
+            if known and kind.startswith("1:"):  # a noun
+                self.counts[known[0], word.replace("_", " ")] = int(count)
+        path = folder / "data.noun"
         for line in path.read_text("latin-1").splitlines():
             if line.startswith("  "):
                 continue

@@ -89,7 +89,7 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
     tower = model.visual
     tower.trunk = trunk = imagenet_trunk(package, tower.names[config.vision]).eval()
     path = WORK / f"{name}-views.pt"
-    many = late.VIEWS if config.vision == "effnet" else 3
+    many = late.VIEWS if config.vision == "effnet" else 4
     found = late.views(split, trunk, path, seed, many)
     texts = Texts(split)
     concept = torch.tensor([texts.index[c["concept"]] for c in split.cards])
@@ -255,7 +255,7 @@ def pocket(
     split = corpus.load("train")
     main = name == "pocket"
     config = pocket_config() if main else judge_config()
-    steps, text_steps = steps or (2000 if main else 250), 9000 if main else 900
+    steps, text_steps = steps or (2000 if main else 400), 13_000 if main else 2000
     path = WORK / f"{name}-text.pt"
     words, tokenizer, spent = text_stage(split, config, text_steps, 384, seed, path)
     model, minutes = image_stage(split, config, steps, batch, seed, name, resume)
