@@ -22,7 +22,7 @@ class Settings:
     Everything is plain data, so it fits into a PNG and comes back from it.
     """
 
-    prompt: str = "a red apple"  # "text:weight:stop | text", chapters parted by "^"
+    prompt: str = "a sunflower"  # "text:weight:stop | text", chapters parted by "^"
     seed: int = 0
     steps: int = 150
     width: int = 128

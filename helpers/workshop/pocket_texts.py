@@ -128,19 +128,27 @@ def phrases(split: corpus.Corpus, count: int, seed: int = 7) -> list[str]:
 
 
 class Texts:
-    """The sentence vectors of all concepts, several wordings each, and of ImageNet."""
+    """The vectors of all concepts, several wordings each, and of ImageNet's names."""
 
     def __init__(self, split: corpus.Corpus):
         table = concept_texts(split)
-        flat = [t for rows in table.values() for t in rows]
-        vectors = spread(sentence_vectors(flat, "concepts"), table)
-        parts = vectors.split([len(rows) for rows in table.values()])
+        self.flat = [t for rows in table.values() for t in rows]
         self.index = {concept: i for i, concept in enumerate(table)}
-        most = max(len(p) for p in parts)
-        self.count = torch.tensor([len(p) for p in parts])
+        self.count = torch.tensor([len(rows) for rows in table.values()])
+        self.names, self.true, self.weight = imagenet_texts()
+        self.set(
+            spread(sentence_vectors(self.flat, "concepts"), table),
+            spread(sentence_vectors(self.names, "imagenet"), table),
+        )
+
+    def set(self, vectors: Tensor, imagenet: Tensor) -> None:
+        """Vectors of all wordings and of ImageNet's names, (texts, 384) each.
+
+        At first those of the sentence encoder; later those of the text tower itself.
+        """
+        parts, most = vectors.split(self.count.tolist()), int(self.count.max())
         self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
-        texts, self.true, self.weight = imagenet_texts()
-        self.imagenet = spread(sentence_vectors(texts, "imagenet"), table)
+        self.imagenet = imagenet
 
     def wording(self, g: torch.Generator) -> Tensor:
         """One random wording per concept, (concepts, 384)."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import corpus, paths
-from ..clip import CLIP, Config
+from ..clip import CLIP, Config, Ready
 from ..tokenizer import Tokenizer, learn_merges
 from . import late
 from .pocket_head import both_ways, fit_classes
@@ -81,8 +81,13 @@ def ridge(x: Tensor, y: Tensor, strength: float = 0.08) -> tuple[Tensor, Tensor]
     return W.T, -mean @ W
 
 
-def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: bool):
-    """Stage 1: returns the model with its image tower trained, minutes."""
+def image_stage(
+    split, config, steps: int, batch: int, seed: int, name, resume: bool, read
+):
+    """Stage 1: returns the model with its image tower trained, minutes.
+
+    ``read``: the finished text tower, texts -> (N, 384); the last fit uses its words.
+    """
     torch.manual_seed(seed)
     package = {"effnet": "effnet-lite0", "effnet2": "effnet-lite2"}[config.vision]
     model = CLIP(config)
@@ -172,6 +177,7 @@ def image_stage(split, config, steps: int, batch: int, seed: int, name, resume: 
         trunk.reset_classifier(0)
     else:
         seen, kept = drawings(2, 3)
+        texts.set(read(texts.flat), read(texts.names))
         fit_classes(tower, seen, kept, texts, seed)
     late.swap(trunk, back=True)
     return model, run.minutes()
@@ -258,7 +264,8 @@ def pocket(
     steps, text_steps = steps or (2000 if main else 400), 13_000 if main else 2000
     path = WORK / f"{name}-text.pt"
     words, tokenizer, spent = text_stage(split, config, text_steps, 384, seed, path)
-    model, minutes = image_stage(split, config, steps, batch, seed, name, resume)
+    read = Ready(name, words, tokenizer, {}, "cpu").embed_texts
+    model, minutes = image_stage(split, config, steps, batch, seed, name, resume, read)
     trunk = "EfficientNet-Lite0" if main else "EfficientNet-Lite2"
     card = {
         "model": name,
