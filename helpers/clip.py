@@ -107,8 +107,9 @@ class CLIP(nn.Module):
 def contrastive_loss(logits: Tensor, positive: Tensor | None = None) -> Tensor:
     """Symmetric cross-entropy on (B, B) logits (paper Figure 3).
 
-    ``positive``: (B, B) bool, True where picture and caption belong together; without
-    it, the diagonal. With several positives in a row the target is shared evenly.
+    ``positive``: (B, B) bool, True where picture and caption belong together (or a
+    share, where pictures are mixed); without it, the diagonal. With several positives
+    in a row the target is shared evenly.
     """
     if positive is None:
         positive = torch.eye(len(logits), dtype=torch.bool, device=logits.device)

@@ -1,11 +1,12 @@
 """The bookkeeping of training: a run that was cut off goes on as if it were whole."""
 
+import pytest
 import torch
 from torch import nn
 
 from helpers.clip import CLIP, Config
 from helpers.vqgan_loss import PatchDiscriminator
-from helpers.workshop.train import Average, Run, two_optimisers
+from helpers.workshop.train import MIX, Average, Run, in_pairs, two_optimisers
 from helpers.workshop.train_vqgan import together
 
 
@@ -71,3 +72,14 @@ def test_real_and_fake_are_judged_with_the_same_statistics():
     a, b = together(critic, real, 0.2 * real)
     assert torch.allclose(a, critic(real), atol=1e-5)
     assert torch.allclose(b, critic(0.2 * real), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_pictures_mixed_in_pairs_know_what_they_show(count):
+    g = torch.Generator().manual_seed(0)
+    images = torch.eye(count)[:, None, None].expand(-1, 3, 2, -1).clone()
+    mixed, shown = in_pairs(images, torch.eye(count, dtype=torch.bool), g)
+    torch.testing.assert_close(mixed[:, 0, 0], shown)  # picture i is caption i's code
+    torch.testing.assert_close(shown.sum(1), torch.ones(count))
+    assert (shown.diagonal() >= 1 - MIX).all()
+    assert count == 1 or (shown.diagonal() < 1).all()

@@ -23,6 +23,7 @@ from .. import augment, corpus, paths, weights
 from ..clip import CLIP, Config, contrastive_loss
 from ..tokenizer import Tokenizer, learn_merges
 
+MIX = 0.4  # at most this share of another picture is mixed in
 WORK = Path("~/.cache/pictures-and-words/training").expanduser()
 
 
@@ -174,6 +175,19 @@ class Draw:
         return rows, captions, ids[:, None] == ids[None]
 
 
+def in_pairs(images: Tensor, positive: Tensor, g: torch.Generator):
+    """Mix into each picture (B, 3, H, W) a little of the one before it in the batch.
+
+    ``positive`` (B, B) says which caption is right for which picture; returns the
+    pictures and the share of each that a caption is right for, (B, B). Pictures that
+    nobody drew keep a model from learning its pictures by heart (mixup, Zhang 2018).
+    """
+    other = MIX * torch.rand(len(images), 1, generator=g)
+    shown = (1 - other) * positive + other * positive.roll(1, 0)
+    other = other[:, :, None, None]
+    return (1 - other) * images + other * images.roll(1, 0), shown
+
+
 def caption_texts(split: corpus.Corpus) -> list[str]:
     """Every name, keyword and Persian name of a split, once per picture."""
     texts = []
@@ -185,7 +199,7 @@ def caption_texts(split: corpus.Corpus) -> list[str]:
 
 
 def scratch(
-    steps: int = 3200,
+    steps: int = 4000,
     batch: int = 256,
     seed: int = 0,
     resume: bool = True,
@@ -217,12 +231,13 @@ def scratch(
     for step in run:
         rows, captions, positive = draw(persian=0.2)
         images = augment.random_views(split.rgba[rows], config.image_size, draw.g)
+        images, shown = in_pairs(images, positive, draw.g)
         for group in [g for o in optimisers.values() for g in o.param_groups]:
             group["lr"] = learning_rate(step, steps, group["peak"], 300)
         with torch.autocast("cpu", torch.bfloat16):
             image, text = see(images), read(tokenizer(captions))
         logits = model.scale() * image @ text.T
-        loss = contrastive_loss(logits, positive)
+        loss = contrastive_loss(logits, shown)
         model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
