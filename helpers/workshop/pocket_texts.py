@@ -12,7 +12,7 @@ from .teachers import WordNet, imagenet_synsets, sentence_vectors
 
 PHOTO = ("{}", "a photo of {}", "a picture of {}")
 WHITE = 0.2  # 0 leaves the sentence vectors as they are, 0.5 whitens them
-OWN = 3.0  # how much a class's own names are used; a parent's: log2(1 + its count)
+OWN = 3.0  # how much a class's own names are used; a parent's: see below
 MOST_LEAVES = 400  # a parent above more ImageNet classes than "animal" says too little
 
 
@@ -39,7 +39,8 @@ def imagenet_texts() -> tuple[list[str], list[list[int]], list[list[float]]]:
     Returns the texts; for each of the 1,000 classes the rows of all texts that are true
     of it (its own lemmas and those of every parent that is not too general); and how
     much each of them is used: the names of the class itself, and of its parents the
-    words that people use, "dog" and "animal" rather than "canid" and "craniate".
+    words that people use and that say something, "dog" rather than "canid" or "animal"
+    (information content, Resnik 1995: the fewer classes it covers, the more it says).
     """
     net, leaves = WordNet(), imagenet_synsets()
     below: dict[str, list[int]] = {}
@@ -52,12 +53,14 @@ def imagenet_texts() -> tuple[list[str], list[list[int]], list[list[float]]]:
         thing = "00001930" in net.ancestors(synset) and len(classes) <= MOST_LEAVES
         if synset not in leaves and not thing:
             continue
+        tells = 1 - math.log(len(classes)) / math.log(len(leaves))  # 0 to 1
         for lemma in net.lemmas[synset]:
             row = texts.setdefault(lemma.lower(), len(texts))
             often = math.log2(1 + net.counts.get((synset, lemma.lower()), 0))
             for index in classes:
                 own = OWN if leaves[index] == synset else 0.0
-                true[index][row] = max(often, own, true[index].get(row, 0.0))
+                weight = max(tells * often, own, true[index].get(row, 0.0))
+                true[index][row] = weight
     rows = [sorted(found) for found in true]
     weight = [[found[r] for r in sorted(found)] for found in true]
     return list(texts), rows, weight

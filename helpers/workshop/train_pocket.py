@@ -264,7 +264,7 @@ def pocket(
     steps, text_steps = steps or (2000 if main else 400), 13_000 if main else 2000
     path = WORK / f"{name}-text.pt"
     words, tokenizer, spent = text_stage(split, config, text_steps, 384, seed, path)
-    read = Ready(name, words, tokenizer, {}, "cpu").embed_texts
+    read = Ready(name, words, tokenizer, {}, torch.device("cpu")).embed_texts
     model, minutes = image_stage(split, config, steps, batch, seed, name, resume, read)
     trunk = "EfficientNet-Lite0" if main else "EfficientNet-Lite2"
     card = {
