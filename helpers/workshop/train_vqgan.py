@@ -1,7 +1,7 @@
 """Train the small VQGAN: ``python -m helpers.workshop.train vqgan`` (see train.py).
 
 A short start without quantizing, then crops, then whole pictures; at last the decoder
-alone goes on against the critic. The codebook is a moving average of encoder outputs,
+alone goes on against two critics. The codebook is a moving average of encoder outputs,
 and codes that nothing uses start again. The black silhouettes of the corpus take no
 part.
 """
@@ -94,11 +94,11 @@ def vqgan_model(
     split: corpus.Corpus | None = None,
     config: vqgan.Config | None = None,
     peak: float = 6e-4,
-    fight: int = 800,
+    fight: int = 1400,
 ) -> vqgan.VQGAN:
-    """Train a VQGAN, ``fight`` steps of them against the critic; save it with its card.
+    """Train a VQGAN, ``fight`` steps of them against critics; save it with its card.
 
-    ``critic`` False: the ablation. The last stage runs without the critic, and both
+    ``critic`` False: the ablation. The last stage runs without the critics, and both
     rows of figures are entered in the card of the shipped model.
     """
     torch.manual_seed(seed)
@@ -116,8 +116,8 @@ def vqgan_model(
         save(path, model, judge, card | {"figures": figures})
     elif shipped.exists():
         with_critic = vqgan.load(str(shipped), "cpu")
-        rows = {"with the critic": table(str(shipped)), "without": figures}
-        facts = {"ablation": rows, "figures": rows["with the critic"]}
+        rows = {"with the critics": table(str(shipped)), "without": figures}
+        facts = {"ablation": rows, "figures": rows["with the critics"]}
         enter(shipped, with_critic, facts)
     return model
 
