@@ -279,9 +279,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="a quarter faster")
     parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
-    parser.add_argument(
-        "--without-critic", action="store_true", help="vqgan: the ablation"
-    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.model == "scratch":
@@ -298,8 +295,6 @@ def main() -> None:
         train = partial(pocket, name=args.model)
     more = {"steps": args.steps} if args.steps else {}
     more["compiled"] = args.compile
-    if args.without_critic:
-        more["critic"] = False
     files = {"vqgan": "vqgan-pocket", "prior": "pocket-prior", "gan": "gan-pocket"}
     file = files.get(args.model, args.model)
     out = args.out or paths.MODELS / f"{file}.safetensors"
