@@ -33,6 +33,7 @@ from .pocket_head import both_ways, fit_classes
 from .pocket_texts import Texts, student_texts
 from .teachers import imagenet_trunk
 from .train import (
+    MIX,
     WORK,
     Average,
     Run,
@@ -42,7 +43,6 @@ from .train import (
 )
 
 DROPOUT = 0.3  # on the features: a head of 0.5 M weights knows 5,000 concepts by heart
-MIX = 0.4  # at most this share of a second picture is mixed into each
 WISE = 0.5  # share of the change of the image tower that stays (the paper's default)
 SOFT = 0.3  # share of the target that goes to concepts of a similar meaning
 
