@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from helpers import clip
 from helpers.frechet import frechet, psnr, sharpness
+from helpers.workshop.evaluate_vqgan import STAGES, patches
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 1), (60, 5), (9, 20)])
@@ -32,3 +34,19 @@ def test_blur_is_less_sharp_and_psnr_is_its_formula():
     torch.testing.assert_close(
         psnr(x * 0, x * 0 + 0.1), torch.full((3,), 20.0), atol=1e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_patches_are_what_an_early_stage_of_the_judge_gives(count):
+    eyes = clip.load("judge", "cpu")
+    size = eyes.model.config.image_size
+    pictures = torch.rand(count, 3, size, size)
+    seen = []
+    stage = eyes.model.visual.trunk.blocks[STAGES - 1]
+    hook = stage.register_forward_hook(lambda m, a, out: seen.append(out))
+    with torch.no_grad():
+        eyes.model.encode_image(pictures)
+    hook.remove()
+    rows = patches(eyes, pictures)
+    torch.testing.assert_close(rows, seen[0].permute(0, 2, 3, 1).flatten(0, 2))
+    assert len(rows) == count * (size // 4) ** 2
