@@ -48,5 +48,6 @@ def test_patches_are_what_an_early_stage_of_the_judge_gives(count):
         eyes.model.encode_image(pictures)
     hook.remove()
     rows = patches(eyes, pictures)
-    torch.testing.assert_close(rows, seen[0].permute(0, 2, 3, 1).flatten(0, 2))
+    want = seen[0].permute(0, 2, 3, 1).flatten(0, 2)
+    torch.testing.assert_close(rows, want, atol=1e-3, rtol=1e-3)
     assert len(rows) == count * (size // 4) ** 2
