@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import augment, corpus
+from .train import in_pairs
 
 SIZE = 160  # pixels a side
 VIEWS = 10  # random views of every drawing; a silhouette has one
@@ -116,9 +117,9 @@ class Batches:
     is the batch shifted by one.
     """
 
-    def __init__(self, found, concept: Tensor, batch: int, seed: int, mix: float):
+    def __init__(self, found, concept: Tensor, batch: int, seed: int):
         self.rows, self.drawings, self.views = found
-        self.concept, self.batch, self.mix = concept[self.rows], batch, mix
+        self.concept, self.batch = concept[self.rows], batch
         self.g = torch.Generator().manual_seed(seed)
         self.weight = torch.where(
             torch.arange(len(self.rows)) < self.drawings, 1.0, 0.15
@@ -130,11 +131,6 @@ class Batches:
         x = self.views[torch.where(i < self.drawings, v, 0), i]
         mirror = torch.rand(self.batch, generator=self.g) < 0.5
         x = torch.where(mirror[:, None, None, None], x.flip(3), x)
-        share = torch.ones(self.batch)
-        if self.mix:
-            share = torch.rand(self.batch, generator=self.g) * self.mix
-            share = 1 - share  # the first keeps the larger part
-            s = share[:, None, None, None]
-            x = (s * x + (1 - s) * x.roll(1, 0)).bfloat16()
+        x, share = in_pairs(x, self.g)
         t = self.concept[i]
-        return x.contiguous(), t, t.roll(1), share
+        return x.bfloat16().contiguous(), t, t.roll(1), share

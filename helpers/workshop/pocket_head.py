@@ -102,8 +102,8 @@ def fit_classes(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, STEPS, group["peak"], 20)
         rows = torch.randint(len(features), (BATCH,), generator=g)
-        words, own = texts.wording(g), torch.zeros(BATCH, len(texts.count))
-        own[torch.arange(BATCH), concept[rows]] = 1.0
+        words = texts.wording(g)
+        own = F.one_hot(concept[rows], len(words)).float()
         loss = both_ways(see(features[rows], 0.3) @ words.T, own, own)
         classes = torch.randint(1000, (BATCH,), generator=g)
         scores = see(means.draw(classes, g), 0.0) @ known.T

@@ -12,7 +12,7 @@ from .teachers import WordNet, imagenet_synsets, sentence_vectors
 
 PHOTO = ("{}", "a photo of {}", "a picture of {}")
 WHITE = 0.2  # 0 leaves the sentence vectors as they are, 0.5 whitens them
-OWN = 3.0  # how much a class's own names are used; a parent's: see below
+OWN = 3.0  # how much a class's own names are used (imagenet_texts)
 MOST_LEAVES = 400  # a parent above more ImageNet classes than "animal" says too little
 
 

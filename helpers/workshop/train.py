@@ -175,17 +175,15 @@ class Draw:
         return rows, captions, ids[:, None] == ids[None]
 
 
-def in_pairs(images: Tensor, positive: Tensor, g: torch.Generator):
-    """Mix into each picture (B, 3, H, W) a little of the one before it in the batch.
+def in_pairs(images: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mix into each picture (B, ...) a little of the one before it in the batch.
 
-    ``positive`` (B, B) says which caption is right for which picture; returns the
-    pictures and the share of each that a caption is right for, (B, B). Pictures that
+    Returns the pictures and the share of its own that each keeps, (B,). Pictures that
     nobody drew keep a model from learning its pictures by heart (mixup, Zhang 2018).
     """
-    other = MIX * torch.rand(len(images), 1, generator=g)
-    shown = (1 - other) * positive + other * positive.roll(1, 0)
-    other = other[:, :, None, None]
-    return (1 - other) * images + other * images.roll(1, 0), shown
+    own = 1 - MIX * torch.rand(len(images), generator=g)
+    share = own.view(-1, *[1] * (images.ndim - 1))
+    return share * images + (1 - share) * images.roll(1, 0), own
 
 
 def caption_texts(split: corpus.Corpus) -> list[str]:
@@ -231,7 +229,9 @@ def scratch(
     for step in run:
         rows, captions, positive = draw(persian=0.2)
         images = augment.random_views(split.rgba[rows], config.image_size, draw.g)
-        images, shown = in_pairs(images, positive, draw.g)
+        images, own = in_pairs(images, draw.g)
+        own = own[:, None]
+        shown = own * positive + (1 - own) * positive.roll(1, 0)
         for group in [g for o in optimisers.values() for g in o.param_groups]:
             group["lr"] = learning_rate(step, steps, group["peak"], 300)
         with torch.autocast("cpu", torch.bfloat16):

@@ -33,7 +33,6 @@ from .pocket_head import both_ways, fit_classes
 from .pocket_texts import Texts, student_texts
 from .teachers import imagenet_trunk
 from .train import (
-    MIX,
     WORK,
     Average,
     Run,
@@ -98,7 +97,7 @@ def image_stage(
     found = late.views(split, trunk, path, seed, many)
     texts = Texts(split)
     concept = torch.tensor([texts.index[c["concept"]] for c in split.cards])
-    draw = late.Batches(found, concept, batch, seed, MIX)
+    draw = late.Batches(found, concept, batch, seed)
     type(tower).fold(tower)
     late.swap(trunk.blocks[late.FROZEN :])
     trunk.requires_grad_(False)

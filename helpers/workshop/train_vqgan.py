@@ -99,7 +99,7 @@ def vqgan_model(
 
     The last stage runs twice from the same start, ``fight`` steps with the critics and
     as many without. The shipped decoder is the mean of the two (a "model soup",
-    Wortsman et al. 2022): most of the crispness, little of the checkerboard that a
+    Wortsman et al. 2022): part of the crispness, little of the checkerboard that a
     critic of pixels leaves in pictures that no encoder has written. The card keeps the
     figures of all three, so the gain of the critics can be read in it.
     """
