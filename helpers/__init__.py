@@ -1,4 +1,4 @@
-"""Helpers of the workbook: one topic a module, nothing happens on import."""
+"""Helpers of the workbook: one folder a topic, nothing happens on import."""
 
 from .device import pick_device
 

@@ -1,6 +1,7 @@
-"""How good is a CLIP: recall at k and zero-shot accuracy, from embeddings alone.
+"""How good is it: every measure of the course, against nothing but its definition.
 
-Dims: N pictures, M texts, D embedding; all embeddings are on the unit sphere.
+Ranking and accuracy (N pictures, M texts, D embedding, on the unit sphere), calibration
+and confusion (C classes), use of a codebook, and the distance of sets of pictures.
 """
 
 import torch
@@ -48,3 +49,71 @@ def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
 def about(share: float) -> str:
     """A share as "about 45 %", in steps of 5: what survives a change of machine."""
     return f"about {5 * round(20 * share)} %"
+
+
+def usage(codes: Tensor, count: int) -> tuple[float, float]:
+    """(share of the codes in use, perplexity) of codes (...,) from ``count`` codes."""
+    share = torch.bincount(codes.flatten(), minlength=count).float()
+    share = share / share.sum()
+    spread = -(share * share.clamp(min=1e-12).log()).sum()
+    return (share > 0).float().mean().item(), spread.exp().item()
+
+
+def confusion(guess: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(count, count) shares: row = true class, column = answer; a row sums to 1."""
+    table = torch.zeros(count, count)
+    table.index_put_((labels, guess), torch.ones(len(labels)), accumulate=True)
+    return table / table.sum(1, keepdim=True).clamp(min=1)
+
+
+def calibration(probabilities: Tensor, labels: Tensor, bins: int = 10):
+    """Is "80 % sure" right in 80 % of the cases? (Guo et al. 2017, §2)
+
+    probabilities (N, C), labels (N,) -> (mean confidence, accuracy, count) per bin that
+    is not empty, and the expected calibration error, all in [0, 1].
+    """
+    sure, guess = probabilities.max(1)
+    right = (guess == labels).float()
+    place = (sure * bins).long().clamp(max=bins - 1)
+    rows, error = [], 0.0
+    for b in range(bins):
+        here = place == b
+        if here.any():
+            confidence, accuracy = sure[here].mean().item(), right[here].mean().item()
+            rows.append((confidence, accuracy, int(here.sum())))
+            error += abs(confidence - accuracy) * here.float().mean().item()
+    return rows, error
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Fréchet distance of two Gaussians fitted to features (N, D) and (M, D).
+
+    With Inception's features it is the FID (Heusel et al. 2017); any embedding serves.
+
+    |mean difference|^2 + trace(A + B - 2 (A B)^(1/2)), in double precision. Raises
+    ValueError for fewer than two rows.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError("A Fréchet distance needs at least two pictures on each side.")
+    a, b = a.double(), b.double()
+    A, B = torch.cov(a.T).view(a.shape[1], -1), torch.cov(b.T).view(a.shape[1], -1)
+    values, vectors = torch.linalg.eigh(A)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    # the trace of (A B)^(1/2) is that of the symmetric (A^(1/2) B A^(1/2))^(1/2)
+    inner = torch.linalg.eigvalsh(root @ B @ root).clamp(min=0).sqrt().sum()
+    means = (a.mean(0) - b.mean(0)).square().sum()
+    return (means + A.trace() + B.trace() - 2 * inner).clamp(min=0).item()
+
+
+def sharpness(pictures: Tensor) -> float:
+    """Mean size of the Laplacian of the grey pictures (N, 3, H, W) in [0, 1]."""
+    grey = pictures.mean(1)
+    middle = grey[:, 1:-1, 1:-1]
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2]
+    return (4 * middle - around - grey[:, 1:-1, 2:]).abs().mean().item()
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each pair of pictures in [0, 1]: (N,)."""
+    error = (a - b).square().flatten(1).mean(1)
+    return -10 * error.clamp(min=1e-10).log10()

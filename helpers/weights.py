@@ -9,29 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import paths
-from .clip import CLIP, Config
 from .download import sha256
-from .tokenizer import Tokenizer
-
-
-def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
-    """Save a CLIP as fp16 safetensors: tensors, and config, merges, card as metadata.
-
-    The file's hash is entered in ``hashes.json`` beside it.
-    """
-    path = Path(path)
-    tensors = {
-        k: (v.half() if v.is_floating_point() else v).contiguous()
-        for k, v in model.state_dict().items()
-    }
-    tensors["tokenizer.merges"] = merge_ids(tokenizer)
-    metadata = {
-        "kind": "clip",
-        "config": json.dumps(asdict(model.config)),
-        "tokenizer": json.dumps({"persian": tokenizer.persian}),
-        "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
-    }
-    save(path, tensors, metadata)
 
 
 def save_model(path: Path, kind: str, model, card: dict, extra=None, **more) -> None:
@@ -94,33 +72,6 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     return tensors, metadata
 
 
-def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
-    """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
-    tensors, metadata = read(path, "clip")
-    config = Config(**json.loads(metadata["config"]))
-    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)))
-    persian = json.loads(metadata["tokenizer"])["persian"]
-    model = CLIP(config)
-    load_state(model, tensors, Path(path).name)
-    tokenizer = Tokenizer(pairs, config.context, persian)
-    return model.eval(), tokenizer, json.loads(metadata["card"])
-
-
-def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:
-    """The merges of a tokenizer as (N, 2) uint16 token ids, small to store."""
-    rows = [[tokenizer.ids[a], tokenizer.ids[b]] for a, b in tokenizer.merges]
-    return torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
-
-
-def merges(ids: torch.Tensor) -> list[tuple[str, str]]:
-    """The merges that ``merge_ids`` stored, as pairs of symbols."""
-    symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
-    rows = ids.to(torch.int32).tolist()
-    for left, right in rows:
-        symbols.append(symbols[left] + symbols[right])
-    return [(symbols[left], symbols[right]) for left, right in rows]
-
-
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
     """Load a state dict whole; one sentence if names or shapes do not fit."""
     mine = model.state_dict()
@@ -136,14 +87,39 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
     )
 
 
-def shipped() -> list[str]:
-    """Names of the CLIP models in data/models."""
-    return sorted(
-        p.stem for p in paths.MODELS.glob("*.safetensors") if kind(p) == "clip"
-    )
+TITLES = {"clip": "CLIP", "vqgan": "VQGAN", "gan": "GAN"}
 
 
-def kind(path: Path) -> str:
+def find(kind: str, name, others=()) -> Path:
+    """The file of one of our models: data/models/KIND-NAME.safetensors.
+
+    A CLIP's file is NAME.safetensors. ``name`` may be a path to such a file itself.
+    ``others``: names that are known elsewhere. Raises ValueError with one sentence for
+    an unknown name.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return path
+    if str(name) not in names(kind):
+        raise ValueError(
+            f'There is no {TITLES.get(kind, kind)} called "{name}"; choose from '
+            f"{', '.join([*names(kind), *others])}."
+        )
+    return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+
+
+def names(kind: str) -> list[str]:
+    """Names of the models of a kind in data/models."""
+    start = start_of(kind)
+    files = paths.MODELS.glob(f"{start}*.safetensors")
+    return sorted(p.stem.removeprefix(start) for p in files if kind_of(p) == kind)
+
+
+def start_of(kind: str) -> str:
+    return "" if kind == "clip" else f"{kind}-"
+
+
+def kind_of(path: Path) -> str:
     """What one of our files holds ("clip", "tokenizer" ...), from its first bytes."""
     try:
         with safe_open(path, "pt") as file:

@@ -1,0 +1,1 @@
+"""The commands that rebuild and measure what the course ships."""

@@ -8,7 +8,8 @@ import gzip
 from importlib import resources
 
 from .. import paths, weights
-from ..tokenizer import Tokenizer
+from ..clip import files
+from ..clip.tokenizer import Tokenizer
 
 COUNT = 49152 - 256 - 2  # merges in use: the vocabulary less bytes and markers
 
@@ -17,7 +18,7 @@ def main() -> None:
     file = resources.files("open_clip") / "bpe_simple_vocab_16e6.txt.gz"
     rows = gzip.decompress(file.read_bytes()).decode("utf-8").split("\n")
     pairs = [tuple(row.split()) for row in rows[1 : COUNT + 1]]
-    tensors = {"merges": weights.merge_ids(Tokenizer(pairs, persian=False))}
+    tensors = {"merges": files.merge_ids(Tokenizer(pairs, persian=False))}
     source = {"kind": "tokenizer", "source": "openai/CLIP (MIT) by open_clip_torch"}
     weights.save(paths.MODELS / "openai_bpe.safetensors", tensors, source)
 

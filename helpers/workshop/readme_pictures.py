@@ -2,33 +2,35 @@
 
 import torch
 
-from .. import clip, corpus, dream, paths, plots, vqgan
-from ..dream_settings import Settings
-from ..widgets import rank
+from .. import clip, corpus, paths, vqgan
+from ..course import plots
+from ..dream import Dream, Settings
+from ..pictures import array, read_picture
+from ..search import rank
 
 QUERIES = ("a hammer", "an umbrella", "a butterfly", "ماهی")
 WIDE = 8
 PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
 
 
-def grown(model: clip.Ready, out) -> None:
+def grown(model: clip.Embedder, out) -> None:
     """Four prompts with seed 0, and how the first of them grew."""
     codes, frames = vqgan.load("pocket"), {}
     for prompt in PROMPTS:
-        run = dream.Dream(Settings(prompt=prompt), [model], codes)
+        run = Dream(Settings(prompt=prompt), [model], codes)
         frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
     figure = plots.plt.figure(figsize=(9.6, 4.1))
     above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])
     for ax, (prompt, (_, best)) in zip(
         above.subplots(1, 4), frames.items(), strict=True
     ):
-        ax.imshow(plots.array(best.picture))
+        ax.imshow(array(best.picture))
         ax.set_title(f'"{prompt}"', fontsize=11)
         ax.axis("off")
     steps = frames[PROMPTS[0]][0]
     chosen = [steps[round(i * (len(steps) - 1) / 7)] for i in range(8)]
     for ax, frame in zip(below.subplots(1, 8), chosen, strict=True):
-        ax.imshow(plots.array(frame.picture))
+        ax.imshow(array(frame.picture))
         ax.set_title(f"step {frame.step + 1}", fontsize=9)
         ax.axis("off")
     (out / "dream.png").write_bytes(plots.png(figure))
@@ -44,7 +46,7 @@ def main() -> None:
     for row, query in zip(axes, QUERIES, strict=True):
         best, _ = rank(model, vectors, query, WIDE)
         for ax, i in zip(row, best, strict=True):
-            ax.imshow(plots.array(pictures[i]))
+            ax.imshow(array(pictures[i]))
             ax.axis("off")
         row[0].set_title(f'"{query}"', loc="left", fontsize=11, pad=4)
     out = paths.DATA / "readme"
@@ -53,12 +55,12 @@ def main() -> None:
     names = ["cat", "dog", "human"]
     photos = [paths.PHOTOS / f"{n}.jpg" for n in names]
     texts = model.embed_texts([f"a picture of a {n}" for n in names])
-    chance = model.chances(model.embed_images(photos), texts)
+    chance = model.probabilities(model.embed_images(photos), texts)
     figure, axes = plots.plt.subplots(1, 6, figsize=(9.6, 1.9))
     for at, photo in enumerate(photos):
-        axes[2 * at].imshow(plots.array(corpus.read_picture(photo, 300)))
+        axes[2 * at].imshow(array(read_picture(photo, 300)))
         axes[2 * at].axis("off")
-        plots.chance_bars(
+        plots.probability_bars(
             axes[2 * at + 1], dict(zip(names, chance[at].tolist(), strict=True))
         )
     (out / "classify.png").write_bytes(plots.png(figure))

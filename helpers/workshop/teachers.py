@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .packages import CACHE, fetch
+from .corpus.packages import CACHE, fetch
 
 
 class WordNet:

@@ -1,0 +1,13 @@
+"""CLIP: pictures and words in one space (notebooks 00 to 02)."""
+
+from .embedder import Embedder, load
+from .model import CLIP, Config, contrastive_loss, siglip_loss
+
+__all__ = [
+    "CLIP",
+    "Config",
+    "Embedder",
+    "contrastive_loss",
+    "load",
+    "siglip_loss",
+]

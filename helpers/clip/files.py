@@ -1,0 +1,61 @@
+"""Our own CLIP files: safetensors with config, merges and a card inside."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from .. import weights
+from . import fast
+from .model import CLIP, Config
+from .tokenizer import Tokenizer
+
+
+def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:
+    """Save a CLIP as fp16 safetensors: tensors, and config, merges, card as metadata.
+
+    The file's hash is entered in ``hashes.json`` beside it.
+    """
+    path = Path(path)
+    tensors = {
+        k: (v.half() if v.is_floating_point() else v).contiguous()
+        for k, v in model.state_dict().items()
+    }
+    tensors["tokenizer.merges"] = merge_ids(tokenizer)
+    metadata = {
+        "kind": "clip",
+        "config": json.dumps(asdict(model.config)),
+        "tokenizer": json.dumps({"persian": tokenizer.persian}),
+        "card": json.dumps(card, ensure_ascii=False, sort_keys=True),
+    }
+    weights.save(path, tensors, metadata)
+
+
+def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
+    """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
+    tensors, metadata = weights.read(path, "clip")
+    config = Config(**json.loads(metadata["config"]))
+    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)))
+    persian = json.loads(metadata["tokenizer"])["persian"]
+    model = CLIP(config)
+    if config.vision.startswith("effnet"):  # these files hold folded batch norms
+        fast.fold(model.visual.trunk)
+    weights.load_state(model, tensors, Path(path).name)
+    tokenizer = Tokenizer(pairs, config.context, persian)
+    return model.eval(), tokenizer, json.loads(metadata["card"])
+
+
+def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:
+    """The merges of a tokenizer as (N, 2) uint16 token ids, small to store."""
+    rows = [[tokenizer.ids[a], tokenizer.ids[b]] for a, b in tokenizer.merges]
+    return torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
+
+
+def merges(ids: torch.Tensor) -> list[tuple[str, str]]:
+    """The merges that ``merge_ids`` stored, as pairs of symbols."""
+    symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
+    rows = ids.to(torch.int32).tolist()
+    for left, right in rows:
+        symbols.append(symbols[left] + symbols[right])
+    return [(symbols[left], symbols[right]) for left, right in rows]

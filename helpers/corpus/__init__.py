@@ -1,0 +1,6 @@
+"""Pictures with captions: shards, random views, captions (notebooks 00 to 04)."""
+
+from .captions import article, caption
+from .dataset import Corpus, load, without_silhouettes
+
+__all__ = ["Corpus", "article", "caption", "load", "without_silhouettes"]

@@ -1,0 +1,1 @@
+"""What makes the course a course: figures, panels, the studio, checks."""

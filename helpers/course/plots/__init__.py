@@ -1,0 +1,49 @@
+"""All figures of the course, in one style; ``plt`` is matplotlib's."""
+
+from .charts import (
+    bars,
+    beside,
+    curves,
+    histogram,
+    picture_and_bars,
+    probability_bars,
+    reliability,
+    table,
+    tradeoff,
+    training,
+)
+from .codes import code_grid, growth, heat, one_picture, painting
+from .galleries import (
+    flat_map,
+    grid,
+    scatter_pictures,
+    show_pictures,
+    similarity_matrix,
+)
+from .style import plt, png, style
+
+__all__ = [
+    "bars",
+    "beside",
+    "code_grid",
+    "curves",
+    "flat_map",
+    "grid",
+    "growth",
+    "heat",
+    "histogram",
+    "one_picture",
+    "painting",
+    "picture_and_bars",
+    "plt",
+    "png",
+    "probability_bars",
+    "reliability",
+    "scatter_pictures",
+    "show_pictures",
+    "similarity_matrix",
+    "style",
+    "table",
+    "tradeoff",
+    "training",
+]

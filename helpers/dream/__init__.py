@@ -1,0 +1,6 @@
+"""Words to pictures: VQGAN+CLIP and Pixray's drawers (notebooks 05 and 06)."""
+
+from .loop import Dream, Frame, generate
+from .settings import Settings
+
+__all__ = ["Dream", "Frame", "Settings", "generate"]

@@ -1,0 +1,62 @@
+"""How much memory a step of the guided loop will hold, before it starts."""
+
+import torch
+from torch import Tensor
+
+from ..device import free_memory
+
+AT_LEAST = 8  # cuts at once keep every core of a CPU busy
+
+
+def free(device: torch.device) -> float:
+    """Free megabytes where the pictures are made; infinity if nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 1e6
+    gigabytes = free_memory() if device.type == "cpu" else None
+    return 1000 * gigabytes if gigabytes else float("inf")
+
+
+def held(function, weights) -> float:
+    """Megabytes that autograd keeps of a call, without the modules ``weights``."""
+    known = {p.untyped_storage().data_ptr() for w in weights for p in w.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(t: Tensor):
+        if t.untyped_storage().data_ptr() not in known:
+            seen[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t.detach()  # t itself would hold the graph that holds it: a leak
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        kept = function()
+    del kept
+    return sum(seen.values()) / 1e6
+
+
+def step(drawer: float, cut: float, cuts: int, parts: int) -> float:
+    """Megabytes of one step whose cuts are made in parts.
+
+    drawer: of the drawer for one picture; cut: of all guides for one cut.
+    """
+    return drawer + -(-cuts // parts) * cut
+
+
+def split(
+    drawer: float, cut: float, cuts: int, megabytes: float, cpu: bool, parts: int = 1
+) -> int:
+    """In how many parts the cuts must be made to fit into memory, at least ``parts``.
+
+    On a CPU large guides get ``AT_LEAST`` cuts at once anyhow: more are no faster.
+    """
+    while cpu and cuts * cut > 300 and cuts // (2 * parts) >= AT_LEAST:
+        parts *= 2
+    while step(drawer, cut, cuts, parts) > megabytes and parts < cuts:
+        parts *= 2
+    return parts
+
+
+def is_memory(error: RuntimeError) -> bool:
+    """Does this error say that memory ran out?"""
+    text = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )

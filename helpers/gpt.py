@@ -1,0 +1,157 @@
+"""GPT: the next token from all before it, with a cache for fast sampling.
+
+Dims: B batch, T tokens, C channels (width), V vocabulary. One model serves the prior
+over VQGAN codes (notebook 04) and DALL-E. Its blocks are those of blocks.py, pre-norm
+as in GPT-2.
+"""
+
+import re
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .blocks import Block
+
+
+@dataclass
+class Config:
+    """Sizes of a GPT; the defaults are those of our prior.
+
+    A sequence is ``conditions`` condition tokens, then the codes of a picture. Ids of
+    condition tokens come after the codes in the vocabulary.
+    """
+
+    codes: int = 1024  # codes of the VQGAN
+    grid: int = 16  # codes a side; a picture is grid * grid tokens
+    conditions: int = 2  # condition tokens in front (style, group)
+    values: int = 20  # different condition tokens
+    width: int = 192  # C
+    layers: int = 6
+    heads: int = 6
+    dropout: float = 0.1  # after attention and after the mlp
+
+    @property
+    def vocab(self) -> int:
+        return self.codes + self.values
+
+    @property
+    def context(self) -> int:
+        """Tokens of a whole sequence; the last one is never an input."""
+        return self.conditions + self.grid**2
+
+
+class GPT(nn.Module):
+    """Token ids (B, T) -> logits over the next token (B, T, V).
+
+    ``cache``: a list of one list a layer (``new_cache()``); pass the same one again
+    with only the new tokens. The logits are the same as without it.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        c = self.config = config
+        self.token = nn.Embedding(c.vocab, c.width)
+        self.place = nn.Parameter(0.02 * torch.randn(c.context, c.width))
+        self.drop = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList(
+            Block(c.width, c.heads, c.layers, dropout=c.dropout)
+            for _ in range(c.layers)
+        )
+        self.norm = nn.LayerNorm(c.width)
+        for name, p in self.named_parameters():
+            if p.ndim >= 2 and name != "place":
+                deep = name.endswith(("out_proj.weight", "c_proj.weight"))
+                nn.init.normal_(p, std=0.02 / ((2 * c.layers) ** 0.5 if deep else 1))
+
+    def new_cache(self) -> list:
+        return [[] for _ in self.blocks]
+
+    def forward(self, tokens: Tensor, cache: list | None = None) -> Tensor:
+        old = cache[0][0].shape[2] if cache and cache[0] else 0
+        if old + tokens.shape[1] > self.config.context:
+            raise ValueError(
+                f"The sequence has {old + tokens.shape[1]} tokens; this model reads "
+                f"at most {self.config.context}."
+            )
+        place = self.place[old : old + tokens.shape[1]]
+        x = self.drop(self.token(tokens) + place)
+        for n, block in enumerate(self.blocks):
+            x = block(x, causal=True, cache=cache[n] if cache is not None else None)
+        return F.linear(self.norm(x), self.token.weight)  # tied to the embedding
+
+
+OLD_NAMES = (  # of files from before GPT and CLIP shared a block
+    (r"\.attn\.qkv\.(weight|bias)$", r".attn.in_proj_\1"),
+    (r"\.attn\.out\.", ".attn.out_proj."),
+    (r"\.norm([12])\.", r".ln_\1."),
+    (r"\.mlp\.0\.", ".mlp.c_fc."),
+    (r"\.mlp\.2\.", ".mlp.c_proj."),
+)
+
+
+def current_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a GPT file of any age under the names of today."""
+    out = {}
+    for name, value in tensors.items():
+        for old, new in OLD_NAMES:
+            name = re.sub(old, new, name)
+        out[name] = value
+    return out
+
+
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Forbid unlikely tokens: (B, V) -> (B, V) with -inf where forbidden.
+
+    top_k: keep that many (0: all); top_p: keep the fewest whose probabilities reach it
+    (nucleus, Holtzman et al. 2020). At least one token always stays.
+    """
+    if top_k < 0 or not 0 < top_p <= 1:
+        raise ValueError(f"top_k is 0 or more, top_p in (0, 1]: got {top_k}, {top_p}.")
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        probability = ordered.softmax(-1)
+        before = probability.cumsum(-1) - probability  # reached without this token
+        cut = torch.zeros_like(before, dtype=torch.bool)
+        cut.scatter_(-1, order, before >= top_p)
+        logits = logits.masked_fill(cut, -torch.inf)
+    return logits
+
+
+@torch.no_grad()
+def sample(
+    model: GPT,
+    start: Tensor,
+    count: int,
+    g: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    limit: int | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Continue (B, T) tokens by ``count`` tokens: (B, T + count).
+
+    temperature: below 1 safer, above 1 wilder, 0 always the likeliest. ``limit``: ids
+    from here on are forbidden (the condition tokens). ``g`` lives on the CPU, so that
+    the same seed gives the same choices on every device.
+    """
+    if temperature < 0:
+        raise ValueError(f"The temperature must be 0 or more, not {temperature}.")
+    model.eval()
+    tokens, cache, new = start, model.new_cache(), start
+    for _ in tqdm(range(count), desc="codes", disable=not progress, leave=False):
+        logits = model(new, cache)[:, -1, :limit].float().cpu()
+        if temperature == 0:
+            new = logits.argmax(-1, keepdim=True)
+        else:
+            kept = filter_logits(logits / temperature, top_k, top_p)
+            new = torch.multinomial(kept.softmax(-1), 1, generator=g)
+        new = new.to(start.device)
+        tokens = torch.cat([tokens, new], dim=1)
+    return tokens

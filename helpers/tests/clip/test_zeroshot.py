@@ -1,0 +1,134 @@
+"""Zero-shot classification against plain definitions, and bad classes and templates."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import clip, metrics
+from helpers.clip import zeroshot
+
+
+@pytest.fixture(scope="module")
+def model():
+    return clip.load("scratch", "cpu")
+
+
+def test_the_template_lists_are_openais():
+    seven, eighty = zeroshot.templates("seven"), zeroshot.templates("eighty")
+    assert (len(seven), len(eighty)) == (7, 80)
+    assert set(seven) < set(eighty) and "a photo of many {}." in eighty
+    assert all(t.count("{}") == 1 for t in eighty)
+    with pytest.raises(ValueError, match="no template list"):
+        zeroshot.templates("nine")
+
+
+@pytest.mark.parametrize(
+    "classes", [["cat", "dog"], "cat, dog ,human", ["گربه", "dog"]]
+)
+@pytest.mark.parametrize("prompts", ["a {}", ["{}", "a photo of a {}", "my {}."]])
+def test_classifier_is_the_mean_of_unit_vectors(model, classes, prompts):
+    names = zeroshot.check_classes(classes)
+    rows = [prompts] if isinstance(prompts, str) else prompts
+    want = [sum(model.embed_texts([t.format(name)])[0] for t in rows) for name in names]
+    want = torch.stack([w / w.norm() for w in want])
+    have = zeroshot.classifier(model, classes, prompts)
+    torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n, c", [(1, 2), (5, 3), (2, 149)])
+def test_predict_is_softmax(n, c):
+    g = torch.Generator().manual_seed(n)
+    x = F.normalize(torch.randn(n, 8, generator=g), dim=1)
+    w = F.normalize(torch.randn(c, 8, generator=g), dim=1)
+    want = torch.stack([(30 * w @ row).softmax(0) for row in x])
+    torch.testing.assert_close(zeroshot.predict(x, w, 30), want)
+
+
+def test_confusion_matches_sklearn():
+    from sklearn.metrics import confusion_matrix
+
+    g = torch.Generator().manual_seed(0)
+    guess, labels = torch.randint(4, (2, 60), generator=g)
+    want = confusion_matrix(labels, guess, labels=range(4), normalize="true")
+    have = metrics.confusion(guess, labels, 4)
+    torch.testing.assert_close(have, torch.from_numpy(want).float())
+
+
+def test_calibration_by_hand():
+    chances = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.55, 0.45]])
+    labels = torch.tensor([0, 1, 1, 0])
+    rows, error = metrics.calibration(chances, labels, bins=10)
+    assert [(round(c, 2), a, n) for c, a, n in rows] == [
+        (0.55, 1.0, 1), (0.6, 1.0, 1), (0.9, 0.5, 2)
+    ]  # fmt: skip
+    assert error == pytest.approx(0.25 * 0.45 + 0.25 * 0.4 + 0.5 * 0.4, abs=1e-6)
+    assert metrics.calibration(torch.eye(3), torch.arange(3))[1] == 0
+
+
+def test_probe_separates_what_is_separable():
+    g = torch.Generator().manual_seed(0)
+    centres = 3 * torch.eye(4)
+    labels = torch.arange(4).repeat(10)
+    train = centres[labels] + 0.1 * torch.randn(40, 4, generator=g)
+    test = centres + 0.1 * torch.randn(4, 4, generator=g)
+    assert zeroshot.probe(train, labels, test).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ([], "no class"),
+        ("", "no class"),
+        (" , ,", "no class"),
+        (["cat"], 'only one class, "cat"'),
+        ("cat, dog, cat", '"cat" is there twice'),
+    ],
+)
+def test_bad_classes(model, classes, says):
+    with pytest.raises(ValueError, match=says):
+        zeroshot.classifier(model, classes)
+
+
+@pytest.mark.parametrize("prompts", ["a photo", "{} and {}", "", ["{}", "no place"]])
+def test_bad_templates(model, prompts):
+    with pytest.raises(ValueError, match="exactly one"):
+        zeroshot.classifier(model, ["cat", "dog"], prompts)
+    with pytest.raises(ValueError, match="no template"):
+        zeroshot.classifier(model, ["cat", "dog"], [])
+
+
+def test_braces_in_a_class_name_are_plain(model):
+    assert zeroshot.classifier(model, ["{a}", "b"], "a {}").shape[0] == 2
+
+
+def test_panels(model):
+    from helpers import corpus, paths, search
+    from helpers.course import panels
+
+    panel = panels.ClassifyPanel(
+        model, {"cat": paths.PHOTOS / "cat.jpg"}, "cat, dog", "a {}"
+    )
+    panel.act()
+    assert panel.image.value and "%" in panel.status.value
+    for classes, template, says in (
+        ("cat", "a {}", "only one class"),
+        ("", "a {}", "no class"),
+        ("a, b", "a", "exactly one"),
+    ):
+        panel.classes.value, panel.template.value = classes, template
+        panel.act()
+        assert says in panel.status.value and not panel.button.disabled
+    split = corpus.load("photos", size=64, progress=False)
+    index = search.ImageIndex.build(split, model, progress=False)
+    panel = panels.IndexPanel(index, lambda i: split.pictures([i])[0])
+    panel.act()
+    assert panel.image.value and "best of" in panel.status.value
+    panel.query.value = "  "
+    panel.act()
+    assert "Give words" in panel.status.value
+    panel.query.value = "a horse"
+    panel.query._handle_custom_msg({"event": "submit"}, [])  # Enter was pressed
+    assert "best of" in panel.status.value
+    assert panels.uploaded({}) is None and panels.uploaded(()) is None
+    assert panels.uploaded({"a.png": {"content": b"x"}}) == b"x"
+    assert panels.uploaded(({"content": memoryview(b"y")},)) == b"y"

@@ -1,0 +1,107 @@
+"""The notation of prompts, and their distance."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.dream import prompts
+from helpers.dream.prompts import Prompt, parse
+
+
+@pytest.mark.parametrize(
+    ("line", "want"),
+    [
+        ("a red fox", [("a red fox", 1, -math.inf)]),
+        ("a fox:2", [("a fox", 2, -math.inf)]),
+        ("a fox:-.5:0.1 | snow:3", [("a fox", -0.5, 0.1), ("snow", 3, -math.inf)]),
+        ("a clock at 12:30", [("a clock at 12:30", 1, -math.inf)]),
+        ('"a clock at 12:30":2', [("a clock at 12:30", 2, -math.inf)]),
+        ('"a | b" | c', [("a | b", 1, -math.inf), ("c", 1, -math.inf)]),
+        ('"say \\"hi\\"":2:1', [('say "hi"', 2, 1)]),
+        ("یک روباه سرخ:2", [("یک روباه سرخ", 2, -math.inf)]),
+        ("http://a.b/c", [("http://a.b/c", 1, -math.inf)]),
+        ("a title: the fox", [("a title: the fox", 1, -math.inf)]),
+        (" a | | b ", [("a", 1, -math.inf), ("b", 1, -math.inf)]),
+        ("🦊", [("🦊", 1, -math.inf)]),
+    ],
+)
+def test_notation(line, want):
+    assert [(p.text, p.weight, p.stop) for p in parse(line)] == want
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(min_size=1).filter(lambda t: any(c.isalpha() for c in t)),
+    st.floats(0.01, 50),
+    st.one_of(st.just(-math.inf), st.floats(-3, 3)),
+)
+def test_what_is_written_is_read_again(text, weight, stop):
+    again = parse(str(Prompt(text, weight, stop)))
+    assert [(p.text, p.weight, p.stop) for p in again] == [(text, weight, stop)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("", "is empty"),
+        (" | ", "is empty"),
+        ("?!...", "only punctuation"),
+        ("fox:much", "is not a number"),
+        ("fox:0", "is 0"),
+        ("fox:-1 | cat:-2", "below 0"),
+        ("fox:1:9", "never count"),
+        ('"fox', "do not close"),
+    ],
+)
+def test_bad_lines_are_one_sentence(line, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse(line)
+
+
+def test_no_text_is_a_type_error():
+    with pytest.raises(TypeError, match="must be text"):
+        parse(None)
+
+
+def test_story_shares_the_steps():
+    chapters = prompts.story("an egg ^ a chick:2 | a nest ^ a hen")
+    assert [(p.text, round(p.begin, 2)) for p in chapters] == [
+        ("an egg", 0.0),
+        ("a chick", 0.33),
+        ("a nest", 0.33),
+        ("a hen", 0.67),
+    ]
+    assert [p.text for p in chapters if p.counts(0.5)] == ["a chick", "a nest"]
+    assert [p.text for p in chapters if p.counts(1.0)] == ["a hen"]
+    with pytest.raises(ValueError, match="story is empty"):
+        prompts.story(" ^ ")
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_distance_is_half_the_squared_angle(count):
+    a = F.normalize(torch.randn(count, 7, dtype=torch.double), dim=-1)
+    b = F.normalize(torch.randn(count, 7, dtype=torch.double), dim=-1)
+    angle = (a * b).sum(-1).clamp(-1, 1).arccos()
+    torch.testing.assert_close(prompts.distance(a, b), angle**2 / 2)
+
+
+def test_stop_holds_and_weights_push():
+    goal = F.normalize(torch.ones(4), dim=0)
+    near = F.normalize(torch.tensor([[1.0, 1, 1, 0.9]]), dim=-1).requires_grad_(True)
+    prompts.wish(near, goal, 1.0, stop=0.5).backward()
+    assert near.grad.abs().sum() == 0  # content
+    near.grad = None
+    prompts.wish(near, goal, 2.0, -math.inf).backward()
+    toward = near.grad.clone()
+    near.grad = None
+    prompts.wish(near, goal, -2.0, -math.inf).backward()
+    torch.testing.assert_close(near.grad, -toward)
+
+
+def test_noise_prompt_is_seeded():
+    a, b = prompts.noise_prompt(3, 8).vector, prompts.noise_prompt(3, 8).vector
+    assert torch.equal(a, b) and abs(a.norm() - 1) < 1e-6

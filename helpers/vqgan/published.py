@@ -1,0 +1,280 @@
+"""VQGAN weights: the shipped ``pocket``, and the published checkpoints of the paper.
+
+The published files are Lightning checkpoints, that is pickles, which may run code when
+read. Here only tensors are let through; the result is kept as safetensors, so each file
+is converted once.
+"""
+
+import json
+import pickle
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import paths, weights
+from ..device import pick_device
+from ..download import Source, fetch, sha256
+from .autoencoder import Config
+from .losses import PatchDiscriminator
+from .model import VQGAN
+
+IMAGENET = Config(
+    ch=128,
+    ch_mult=(1, 1, 2, 2, 4),
+    num_res_blocks=2,
+    attn_resolutions=(16,),
+    resolution=256,
+    z_channels=256,
+    embed_dim=256,
+    n_embed=16384,
+    fold=1,
+)
+HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published VQGAN: its sizes, where its weights are, and how large."""
+
+    config: Config
+    sources: tuple[Source, ...]
+    megabytes: int  # of the download, about
+    page: str  # where people find the file
+
+
+SHA_16384 = "845a68805098cb666420d5db93df53f3a3b6dd443e6dd85c05759c5b998cd663"
+GITHUB = "https://github.com"
+HEIBOX = "https://heibox.uni-heidelberg.de/d"
+PUBLISHED = {
+    "imagenet-f16-16384": Published(
+        IMAGENET,
+        (
+            Source(
+                f"{GITHUB}/Eleiber/VQGAN-Mirrors/releases/download/0.0.1/"
+                "vqgan_imagenet_f16_16384.ckpt",
+                SHA_16384,
+            ),
+            Source(
+                f"{GITHUB}/mehdidc/feed_forward_vqgan_clip/releases/download/0.1/"
+                "vqgan_imagenet_f16_16384.ckpt",
+                SHA_16384,
+            ),
+        ),
+        980,
+        f"{HEIBOX}/a7530b09fed84f80a887/",
+    ),
+    "imagenet-f16-1024": Published(
+        Config(**asdict(IMAGENET) | {"n_embed": 1024}),
+        (
+            Source(f"{HUB}/Nehc/vqgan_imagenet_f16_1024/resolve/main/ckpts/last.ckpt"),
+            Source(
+                f"{HUB}/thomwolf/vqgan_imagenet_f16_1024/resolve/main/pytorch_model.bin"
+            ),
+        ),
+        958,
+        f"{HEIBOX}/8088892a516d4e3baf92/",
+    ),
+    "openimages-f8-gumbel": Published(
+        Config(
+            **asdict(IMAGENET)
+            | {"ch_mult": (1, 1, 2, 4), "attn_resolutions": (32,), "n_embed": 8192}
+            | {"gumbel": True}
+        ),
+        (),  # no mirror states a hash: bring the file yourself
+        376,
+        f"{HEIBOX}/2e5662443a6b4307b470/",
+    ),
+}
+
+
+def load(name: str = "pocket", device=None, file=None) -> VQGAN:
+    """A VQGAN by name, in eval mode.
+
+    "pocket" is shipped in data/models. The names of ``PUBLISHED`` are the weights of
+    the paper, downloaded and converted once. ``file``: your own copy of one of them (a
+    Lightning checkpoint or safetensors). A path to one of our own files works as
+    ``name``. Raises ValueError, FileNotFoundError or ConnectionError with one sentence.
+    """
+    device = torch.device(device) if device else pick_device()
+    if name in PUBLISHED:
+        model = published(name, file)
+    else:
+        path = weights.find("vqgan", name, PUBLISHED)
+        tensors, metadata = weights.read(path, "vqgan")
+        table = json.loads(metadata["config"])
+        sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        model = fill(Config(**sizes), network(tensors, path.name), path.name)
+        model.card = json.loads(metadata["card"])
+    model.name = name
+    return model.to(device).eval()
+
+
+def load_discriminator(name: str = "pocket", device=None) -> PatchDiscriminator:
+    """The discriminator that fought with one of our own VQGANs, in eval mode.
+
+    Raises ValueError with one sentence for an unknown name or a file without one.
+    """
+    path = weights.find("vqgan", name)
+    tensors, _ = weights.read(path, "vqgan")
+    start = "loss.discriminator."
+    state = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+    if not state:
+        raise ValueError(f"{path.name} holds no discriminator.")
+    first = state["main.0.weight"]
+    layers = sum(k.endswith("running_mean") for k in state)
+    model = PatchDiscriminator(len(first), layers)
+    weights.load_state(model, state, path.name)
+    return model.to(device or pick_device()).eval()
+
+
+def published(name: str, file=None) -> VQGAN:
+    """The published model ``name``, from ``file`` or from the cache or a mirror."""
+    entry = PUBLISHED[name]
+    ours = paths.cache() / f"vqgan-{name}.safetensors"
+    if file is None and not ours.exists():
+        if not entry.sources:
+            raise ValueError(
+                f"No mirror states a hash for {name}, so it is not downloaded by "
+                f'itself: get it from {entry.page} and call load("{name}", file=...).'
+            )
+        path = fetch(list(entry.sources))
+        tensors = network(read_checkpoint(path), path.name)
+        fill(entry.config, tensors, path.name)  # refused before it is kept
+        part = ours.with_suffix(".part")
+        save_file(tensors, part, {"kind": "vqgan", "from": sha256(path)})
+        part.replace(ours)
+        path.unlink()  # a gigabyte, most of it the state of an optimiser
+    path = Path(file) if file else ours
+    return fill(entry.config, network(read_checkpoint(path), path.name), path.name)
+
+
+def network(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of the network alone, without losses, optimiser and discriminator."""
+    parts = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
+    kept = {k: v.contiguous() for k, v in state.items() if k.startswith(parts)}
+    if not kept:
+        raise ValueError(f"{name} holds no VQGAN: none of its names is encoder.* ...")
+    return kept
+
+
+def fill(config: Config, tensors: dict[str, Tensor], name: str) -> VQGAN:
+    """A VQGAN with these tensors; one sentence if they do not fit or are not numbers.
+
+    A checkpoint of other sizes is refused naming both configurations.
+    """
+    with torch.device("meta"):
+        model = VQGAN(config)
+    there = guess(tensors)
+    mine = {k: getattr(config, k) for k in there}
+    if there != mine:
+        raise ValueError(
+            f"{name} is another VQGAN: its sizes are {show(there)}, those asked for "
+            f"are {show(mine)}."
+        )
+    for key, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} is damaged: {key} holds NaN or infinity.")
+    tensors = {k: v.float() for k, v in tensors.items()}
+    weights.load_state(model, tensors, name)
+    return model.eval()
+
+
+def guess(tensors: dict[str, Tensor]) -> dict:
+    """The sizes that a state dict shows by itself."""
+    out = {}
+    if (book := tensors.get("quantize.embedding.weight")) is not None:
+        out = {"gumbel": False, "n_embed": len(book), "embed_dim": book.shape[1]}
+    elif (book := tensors.get("quantize.embed.weight")) is not None:
+        out = {"gumbel": True, "n_embed": len(book), "embed_dim": book.shape[1]}
+    if (first := tensors.get("encoder.conv_in.weight")) is not None:
+        out["ch"] = first.shape[0]
+    return out
+
+
+def show(sizes: dict) -> str:
+    return ", ".join(f"{k} {v}" for k, v in sizes.items())
+
+
+class Ignored:
+    """Stands in for any object of a pickle that is not a tensor; does nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return object.__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+    def append(self, value):
+        pass
+
+    def extend(self, values):
+        pass
+
+    def __call__(self, *args, **kwargs):
+        return self
+
+
+class TensorsOnly(pickle.Unpickler):
+    """An unpickler that builds tensors and plain containers, and nothing else."""
+
+    allowed = {
+        ("collections", "OrderedDict"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("torch._utils", "_rebuild_parameter"),
+        ("torch", "Size"),
+    }
+
+    def find_class(self, module: str, name: str):
+        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
+        if storage or (module, name) in self.allowed:
+            return super().find_class(module, name)
+        return Ignored
+
+
+class Pickles:
+    """What ``torch.load`` asks of a pickle module."""
+
+    Unpickler = TensorsOnly
+    __name__ = "pickle"
+
+    @staticmethod
+    def load(file, **more):
+        return TensorsOnly(file, **more).load()
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict of a checkpoint (Lightning or plain) or safetensors file.
+
+    No code of the file is run. Raises FileNotFoundError or ValueError with one
+    sentence.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    if path.suffix == ".safetensors":
+        return weights.read(path, "vqgan")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.load(
+                path, map_location="cpu", pickle_module=Pickles, weights_only=False
+            )
+    except Exception as error:
+        reason = str(error).split("\n")[0][:80]
+        raise ValueError(
+            f"{path} is damaged, cut short or no checkpoint ({reason})."
+        ) from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no table of weights.")
+    state = found.get("state_dict", found)
+    return {k: v for k, v in state.items() if isinstance(v, Tensor)}

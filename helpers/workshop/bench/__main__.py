@@ -1,0 +1,39 @@
+"""How fast is it: ``python -m helpers.workshop.bench clip|search|vqgan|dream``.
+
+Medians of several runs beside the peer in the same process, never a test. Peers are
+open_clip and transformers with the same random weights, faiss' flat index, Taming
+Transformers, and a step as the published notebooks write it.
+"""
+
+import argparse
+import warnings
+
+import torch
+
+from . import clip_search, pictures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["clip", "search", "vqgan", "dream"])
+    parser.add_argument("--largest", type=int, default=1_000_000)
+    args = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, medians")
+    if args.what == "search":
+        sizes = [10_000, 100_000, 1_000_000]
+        clip_search.bench_search([n for n in sizes if n <= args.largest])
+        return
+    if args.what in ("vqgan", "dream"):
+        warnings.simplefilter("ignore")
+        getattr(pictures, f"bench_{args.what}")()
+        return
+    clip_search.bench_ours()
+    warnings.simplefilter("ignore")
+    try:
+        clip_search.bench_peers()
+    except ImportError as error:
+        print(f"No peers here ({error}): pip install -r helpers/tests/requirements.txt")
+
+
+if __name__ == "__main__":
+    main()

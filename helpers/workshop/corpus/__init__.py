@@ -1,0 +1,1 @@
+"""How data/corpus is built from packages."""

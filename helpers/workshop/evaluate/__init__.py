@@ -1,0 +1,1 @@
+"""Figures of what we ship, on splits kept for this."""

@@ -1,0 +1,1 @@
+"""What the recipe of ``pocket`` needs beside the loop."""

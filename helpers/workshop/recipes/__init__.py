@@ -1,0 +1,1 @@
+"""One file a model: its data, its step, its card (see ../train.py)."""
