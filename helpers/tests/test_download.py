@@ -1,13 +1,18 @@
 """Downloads against a server on 127.0.0.1 that behaves well and badly."""
 
+import errno
 import hashlib
+import socket
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from helpers import download
-from helpers.download import Source, fetch
+from helpers import download, paths
+from helpers.download import Source, cached, fetch, forget
 
 DATA = bytes(range(256)) * 4000  # 1 MB
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -33,14 +38,21 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if kind == "slow" and body:
+            time.sleep(0.5)
         data = {"page": HTML, "wrong": DATA[:-1] + b"x"}.get(kind, DATA)
         start = 0
         if span := self.headers.get("Range"):
             start = int(span.split("=")[1].split("-")[0])
+            if start >= len(data):
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             self.server.ranges.append(start)
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(data) - start))
         self.send_header("ETag", f'"{SHA}"')
+        self.send_header("X-Repo-Commit", "c" * 40)  # as the hub answers
         if start:
             self.send_header(
                 "Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}"
@@ -61,9 +73,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.01)
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)  # we send little
+    monkeypatch.setattr(download, "PIECE", 50_000)  # we send little
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for key in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(key, raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -80,7 +91,7 @@ def source(server, kind: str, sha: str | None = SHA) -> Source:
 
 
 def left(folder):
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.iterdir() if p.name != ".locks")
 
 
 @pytest.mark.parametrize("kind", ["good", "busy", "drop"])
@@ -108,19 +119,55 @@ def test_a_bad_answer_is_one_sentence_and_leaves_nothing(server, tmp_path, kind,
     assert "\n" not in text and left(tmp_path) == []
 
 
-def test_no_server_at_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setattr(download, "receive", refuse)
-    with pytest.raises(ConnectionError, match="no answer"):
-        fetch([Source("http://127.0.0.1:9/w.bin", SHA)], tmp_path)
+def test_no_server_at_all_is_known_at_once(tmp_path, monkeypatch):
+    def connect(address, timeout):
+        if address[0] == "silent.test":
+            time.sleep(20)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(download.socket, "create_connection", connect)
+    monkeypatch.setattr(download.request, "getproxies", dict)
+    urls = ("https://a.test/w.bin", "https://silent.test/w.bin")
+    began = time.monotonic()
+    with pytest.raises(ConnectionError) as error:
+        fetch([Source(url, SHA) for url in urls], tmp_path)
+    assert time.monotonic() - began < 3
+    text = str(error.value)
+    assert text.count("a.test: no answer") == 1 and "name resolution" in text
+    assert "silent.test: no answer" in text and "\n" not in text
     assert left(tmp_path) == []
 
 
-def refuse(url, part):
-    import socket
+def test_a_wrong_file_is_not_fetched_twice(server, tmp_path):
+    with pytest.raises(ConnectionError):
+        fetch([source(server, "wrong")], tmp_path)
+    assert server.calls == {"wrong": 1}
 
-    with socket.create_connection(("127.0.0.1", 9), timeout=1):
-        pass
+
+def test_a_full_disk_is_named(server, tmp_path, monkeypatch):
+    def full(url, part):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "receive", full)
+    with pytest.raises(ConnectionError, match="the disk is full"):
+        fetch([source(server, "good")], tmp_path)
+
+
+def test_two_processes_at_once_get_one_whole_file(server, tmp_path):
+    code = (
+        "import sys; from helpers.download import Source, fetch; "
+        "print(fetch([Source(sys.argv[1], sys.argv[2])], sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", code, f"{server.url}/slow.bin", SHA, tmp_path]
+    runs = [
+        subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert [run.wait(120) for run in runs] == [0, 0, 0]
+    for run in runs:
+        run.stdout.close()
+    assert (tmp_path / "slow.bin").read_bytes() == DATA
+    assert server.calls == {"slow": 1}
 
 
 def test_the_second_mirror_serves(server, tmp_path):
@@ -148,7 +195,31 @@ def test_a_stopped_download_goes_on(server, tmp_path):
 
 
 def test_the_hub_states_the_hash(server, tmp_path, monkeypatch):
-    url = f"{server.url}/maker/model/resolve/main/good.bin"
-    path = fetch([Source(url)], tmp_path)
-    assert path.name == "maker--model--good.bin" and path.read_bytes() == DATA
-    assert fetch([Source(url)], tmp_path) == path  # offline: by the noted hash
+    one = Source(f"{server.url}/maker/model/resolve/main/good.bin")
+    path = fetch([one], tmp_path)
+    assert one.file == "maker--model--good.bin" and path.read_bytes() == DATA
+    server.shutdown()
+    assert fetch([one], tmp_path) == path  # offline: by the hash that was stated
+    forget(path)
+    assert cached(one, tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", ["wrong", "gone"])
+def test_a_bad_answer_of_the_hub_is_one_sentence(server, tmp_path, kind):
+    one = Source(f"{server.url}/maker/model/resolve/main/{kind}.bin")
+    with pytest.raises(ConnectionError) as error:
+        fetch([one], tmp_path)
+    says = {"wrong": "is wrong", "gone": "answered 404"}[kind]
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert cached(one, tmp_path) is None
+
+
+def test_a_file_that_was_put_there_by_hand_is_taken(tmp_path):
+    one = Source("https://huggingface.co/maker/model/resolve/main/good.bin")
+    (tmp_path / one.file).write_bytes(DATA)
+    assert fetch([one], tmp_path) == tmp_path / one.file
+
+
+def test_a_whole_part_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "good.bin.part").write_bytes(DATA)
+    assert fetch([source(server, "good")], tmp_path).read_bytes() == DATA

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import paths, weights
 from ..device import pick_device
-from ..download import Source, fetch, sha256
+from ..download import Source, fetch, forget, sha256
 from .autoencoder import Config
 from .losses import PatchDiscriminator
 from .model import VQGAN
@@ -147,7 +147,7 @@ def published(name: str, file=None) -> VQGAN:
         part = ours.with_suffix(".part")
         save_file(tensors, part, {"kind": "vqgan", "from": sha256(path)})
         part.replace(ours)
-        path.unlink()  # a gigabyte, most of it the state of an optimiser
+        forget(path)  # a gigabyte, most of it the state of an optimiser
     path = Path(file) if file else ours
     return fill(entry.config, network(read_checkpoint(path), path.name), path.name)
 
