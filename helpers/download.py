@@ -193,11 +193,11 @@ def plain(source: Source, folder: Path) -> Path:
 def receive(url: str, part: Path) -> None:
     """Append the bytes of ``url`` that ``part`` does not hold yet."""
     at = part.stat().st_size if part.exists() else 0
-    asked = request.Request(url, headers={"User-Agent": "pictures-and-words"})
+    wanted = request.Request(url, headers={"User-Agent": "pictures-and-words"})
     if at:
-        asked.add_header("Range", f"bytes={at}-")
+        wanted.add_header("Range", f"bytes={at}-")
     try:
-        answer = request.urlopen(asked, timeout=STALL)
+        answer = request.urlopen(wanted, timeout=STALL)
     except error.HTTPError as refusal:
         if refusal.code == 416:  # it is all here; the sha256 will say whether it is
             return

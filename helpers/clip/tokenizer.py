@@ -136,8 +136,14 @@ class Tokenizer:
         return [i for word in WORD.findall(text) for i in self.encode_word(word)]
 
     def decode(self, ids) -> str:
-        """Text of token ids (markers and padding skipped)."""
-        keep = [int(i) for i in ids if 0 < int(i) < self.start or int(i) == 0]
+        """Text of token ids: markers are skipped, and what comes after <end>.
+
+        Padding is zeros, and 0 is also the token of "!" inside a word: only its place,
+        behind <end>, tells them apart.
+        """
+        ids = [int(i) for i in ids]
+        ids = ids[: ids.index(self.end)] if self.end in ids else ids
+        keep = [i for i in ids if i < self.start]
         text = "".join(self.symbols[i] for i in keep)
         raw = bytearray()
         for piece in regex.split(r"(</w>)", text):

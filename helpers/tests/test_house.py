@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 
 import pytest
 
@@ -166,3 +167,22 @@ def test_every_command_can_be_named():
         text = FILES[name].read_text("utf-8")
         assert re.search(r"^(def train\(|train = )", text, re.M), name
         assert re.search(r'^FILE = "[\w-]+\.safetensors"$', text, re.M), name
+
+
+def test_no_word_of_our_own_work_is_left_in_the_code():
+    words = re.compile(r"\bissue \d|\bcapabilit|\(asked|\basked[:=]", re.I)
+    for name, path in FILES.items():
+        if room(name) != "tests":
+            assert not words.findall(path.read_text("utf-8")), name
+
+
+def test_nothing_is_defined_and_never_used():
+    texts = [p.read_text("utf-8") for p in FILES.values()]
+    texts += [code_of(p) for p in paths.ROOT.glob("notebooks/*.ipynb")]
+    words = Counter(re.findall(r"\w+", "\n".join(texts)))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    for name, path in FILES.items():
+        if room(name) != "tests":
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, kinds):
+                    assert words[node.name] > 1, f"{name}.{node.name} is never used"

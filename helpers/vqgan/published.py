@@ -172,7 +172,7 @@ def fill(config: Config, tensors: dict[str, Tensor], name: str) -> VQGAN:
     mine = {k: getattr(config, k) for k in there}
     if there != mine:
         raise ValueError(
-            f"{name} is another VQGAN: its sizes are {show(there)}, those asked for "
+            f"{name} is another VQGAN: its sizes are {show(there)}, those wanted "
             f"are {show(mine)}."
         )
     for key, value in tensors.items():

@@ -55,13 +55,13 @@ def main() -> None:
     names = ["cat", "dog", "human"]
     photos = [paths.PHOTOS / f"{n}.jpg" for n in names]
     texts = model.embed_texts([f"a picture of a {n}" for n in names])
-    chance = model.probabilities(model.embed_images(photos), texts)
+    found = model.probabilities(model.embed_images(photos), texts)
     figure, axes = plots.plt.subplots(1, 6, figsize=(9.6, 1.9))
     for at, photo in enumerate(photos):
         axes[2 * at].imshow(array(read_picture(photo, 300)))
         axes[2 * at].axis("off")
         plots.probability_bars(
-            axes[2 * at + 1], dict(zip(names, chance[at].tolist(), strict=True))
+            axes[2 * at + 1], dict(zip(names, found[at].tolist(), strict=True))
         )
     (out / "classify.png").write_bytes(plots.png(figure))
     grown(model, out)

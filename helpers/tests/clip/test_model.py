@@ -1,5 +1,7 @@
 """CLIP: each part against torch's own modules and against definitions."""
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,3 +89,9 @@ def test_gradients_reach_every_parameter():
     clip.contrastive_loss(model(torch.rand(2, 3, 32, 32), tokens)).backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None]
     assert silent == []
+
+
+def test_towers_take_pictures_and_nothing_else():
+    model = small()
+    assert list(inspect.signature(model.encode_image).parameters) == ["images"]
+    assert list(inspect.signature(model.visual.forward).parameters) == ["x"]

@@ -61,6 +61,15 @@ def test_round_trip(text):
     assert decoded == tk.clean(text).replace(" ", "")
 
 
+@pytest.mark.parametrize("text", ["cat", "cat!", "!", "!! a cat", "", "a red apple"])
+def test_padding_is_no_part_of_the_text(text):
+    row = TOKENIZER([text])[0]
+    assert (row == 0).sum() > 3  # there is padding
+    same = TOKENIZER.decode(row).replace(" ", "")
+    assert same == TOKENIZER.decode(TOKENIZER.encode(text)).replace(" ", "")
+    assert same == text.replace(" ", "")
+
+
 def test_arabic_and_persian_letters_meet():
     assert TOKENIZER.encode("كيك") == TOKENIZER.encode("کیک")
     assert TOKENIZER.encode("نیم\u200cسوز") == TOKENIZER.encode("نیم سوز")

@@ -1,4 +1,4 @@
-"""The small GAN: shapes, seeds, files, and the shaking that its critic sees."""
+"""The small GAN: shapes, seeds, files, and the shaking that its discriminator sees."""
 
 import pytest
 import torch
@@ -46,5 +46,7 @@ def test_the_shipped_one_paints_different_faces_on_white():
 def test_another_file_is_refused():
     with pytest.raises(ValueError, match="not a gan model"):
         gan.load(str(paths.MODELS / "scratch.safetensors"))
+    with pytest.raises(ValueError, match='There is no GAN called "nope"; choose from'):
+        gan.load("nope")
     with pytest.raises(FileNotFoundError, match="There is no weights file"):
         gan.load("/nowhere/x.safetensors")

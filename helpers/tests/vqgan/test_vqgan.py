@@ -145,6 +145,15 @@ def test_gumbel_gives_the_reference_output():
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
+def test_gumbel_is_only_used_and_knows_no_training():
+    torch.manual_seed(0)
+    model = vqgan.VQGAN(Config(**vars(TINY) | {"gumbel": True}))
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        (a, codes, loss), (b, same, _) = model.train()(x), model.eval()(x)
+    assert torch.equal(codes, same) and torch.equal(a, b) and loss == 0
+
+
 def test_names_of_the_published_models_are_those_of_the_paper():
     """339 tensors of encoder and decoder, 76 M parameters (reference figures)."""
     with torch.device("meta"):

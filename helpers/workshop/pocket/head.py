@@ -27,9 +27,9 @@ def both_ways(scores: Tensor, target: Tensor, own: Tensor) -> Tensor:
     of the batch shows is asked for its pictures. Without that half, pictures that fit
     everything a little come first in every search.
     """
-    asked = own.sum(0) > 0
-    share = own[:, asked] / own[:, asked].sum(0)
-    found = -(share * scores[:, asked].log_softmax(0)).sum(0).mean()
+    shown = own.sum(0) > 0
+    share = own[:, shown] / own[:, shown].sum(0)
+    found = -(share * scores[:, shown].log_softmax(0)).sum(0).mean()
     return F.cross_entropy(scores, target) + found
 
 
@@ -54,10 +54,10 @@ class ClassMeans:
         """(N,) classes -> (N, 1280) features with that class logit between 6 and 14."""
         n = len(classes)
         goal = torch.rand(n, generator=g) * 8 + 6
-        far = (goal - self.start[classes]) / self.gain[classes]
+        steps = (goal - self.start[classes]) / self.gain[classes]
         noise = self.spread[torch.randint(len(self.spread), (n,), generator=g)]
         size = 0.5 * torch.rand(n, 1, generator=g)
-        out = self.mean + far[:, None] * self.way[classes] + size * noise
+        out = self.mean + steps[:, None] * self.way[classes] + size * noise
         return out.clamp(min=0)
 
 

@@ -1,0 +1,68 @@
+"""Recipes: found by name, alike in their arguments, silent without ``out``."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+import torch
+
+from helpers import weights
+from helpers.workshop import run, train
+from helpers.workshop.recipes import gan
+
+
+@pytest.mark.parametrize("name", train.names())
+def test_every_recipe_has_the_same_face(name):
+    recipe = import_module(f"helpers.workshop.recipes.{name}")
+    known = inspect.signature(recipe.train).parameters
+    for argument in ("steps", "seed", "resume", "out", "device"):
+        assert argument in known, f"{name}.train has no {argument}"
+    assert known["out"].default is None and known["resume"].default is True
+    assert "compiled" not in known
+    assert recipe.FILE.endswith(".safetensors")
+
+
+def test_the_command_finds_a_recipe_and_hands_it_all(monkeypatch, tmp_path):
+    got = {}
+    monkeypatch.setattr(gan, "train", lambda **more: got.update(more))
+    words = [
+        "train",
+        "gan",
+        "--steps",
+        "3",
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+        "--fresh",
+    ]
+    monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "x.safetensors")])
+    train.main()
+    assert got == {
+        "steps": 3,
+        "seed": 5,
+        "resume": False,
+        "out": tmp_path / "x.safetensors",
+        "device": torch.device("cpu"),
+    }
+
+
+@pytest.mark.parametrize("out", [None, "gan.safetensors"])
+def test_a_file_is_written_where_out_says_and_nowhere_else(monkeypatch, tmp_path, out):
+    faces = torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(gan, "faces", lambda: faces * 2 - 1)
+    monkeypatch.setattr(gan, "WORK", tmp_path / "work")
+    written, save = [], weights.save
+    monkeypatch.setattr(weights, "save", lambda path, *a: written.append(path))
+    path = tmp_path / out if out else None
+    model = gan.train(steps=2, out=path, batch=4)
+    assert written == ([path] if out else []) and not model.training
+    if out:
+        monkeypatch.setattr(weights, "save", save)
+
+
+def test_a_card_names_the_machine():
+    assert run.machine("cpu").startswith("CPU, ")
+    with run.half("cpu"):
+        x = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert x.dtype == torch.bfloat16
