@@ -25,18 +25,8 @@ def test_every_recipe_has_the_same_face(name):
 def test_the_command_finds_a_recipe_and_hands_it_all(monkeypatch, tmp_path):
     got = {}
     monkeypatch.setattr(gan, "train", lambda **more: got.update(more))
-    words = [
-        "train",
-        "gan",
-        "--steps",
-        "3",
-        "--seed",
-        "5",
-        "--device",
-        "cpu",
-        "--fresh",
-    ]
-    monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "x.safetensors")])
+    words = "train gan --steps 3 --seed 5 --device cpu --fresh --out".split()
+    monkeypatch.setattr("sys.argv", [*words, str(tmp_path / "x.safetensors")])
     train.main()
     assert got == {
         "steps": 3,

@@ -18,21 +18,22 @@ def main() -> None:
     parser.add_argument("what", choices=["clip", "search", "vqgan", "dream"])
     parser.add_argument("--largest", type=int, default=1_000_000)
     args = parser.parse_args()
+    warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, medians")
     if args.what == "search":
         sizes = [10_000, 100_000, 1_000_000]
         clip_search.bench_search([n for n in sizes if n <= args.largest])
-        return
-    if args.what in ("vqgan", "dream"):
-        warnings.simplefilter("ignore")
-        getattr(pictures, f"bench_{args.what}")()
-        return
-    clip_search.bench_ours()
-    warnings.simplefilter("ignore")
-    try:
-        clip_search.bench_peers()
-    except ImportError as error:
-        print(f"No peers here ({error}): pip install -r helpers/tests/requirements.txt")
+    elif args.what == "vqgan":
+        pictures.bench_vqgan()
+    elif args.what == "dream":
+        pictures.bench_dream()
+    else:
+        clip_search.bench_ours()
+        try:
+            clip_search.bench_peers()
+        except ImportError as error:
+            again = "pip install -r helpers/tests/requirements.txt"
+            print(f"No peers here ({error}): {again}")
 
 
 if __name__ == "__main__":
