@@ -7,6 +7,7 @@ import pytest
 
 from helpers import paths
 from helpers.course import checks
+from helpers.workshop.run_notebooks import MADE
 
 FILES = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
 BOOKS = {p.stem: json.loads(p.read_text("utf-8"))["cells"] for p in FILES}
@@ -67,6 +68,15 @@ def test_no_widget_state_and_few_ignored_cells(name):
     assert "widgets" not in raw["metadata"]
     tagged = [c for c in BOOKS[name] if c["metadata"].get("tags")]
     assert len(tagged) <= max(1, len(BOOKS[name]) // 10)
+
+
+@EVERY
+def test_a_page_is_light_and_its_cells_have_names(name):
+    assert (paths.ROOT / f"notebooks/{name}.ipynb").stat().st_size <= 1_500_000
+    ids = [c["id"] for c in BOOKS[name]]
+    assert len(set(ids)) == len(ids)
+    for given in ids:
+        assert given.startswith(f"{name[:2]}-") and not MADE.fullmatch(given), given
 
 
 @EVERY
