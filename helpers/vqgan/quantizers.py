@@ -93,7 +93,8 @@ class CodebookAverage:
 
     @torch.no_grad()
     def update(self, z: Tensor, codes: Tensor) -> None:
-        """z (N, D) encoder outputs, codes (N,) what they became."""
+        """z (N, D) encoder outputs, codes (N,) what they became, on any device."""
+        z, codes = z.to(self.book), codes.to(self.book.device)
         fresh = torch.zeros_like(self.total).index_add_(0, codes, z)
         count = torch.bincount(codes, minlength=len(self.book)).float()
         self.count.lerp_(count, 1 - self.decay)
