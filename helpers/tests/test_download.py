@@ -153,6 +153,7 @@ def test_a_full_disk_is_named(server, tmp_path, monkeypatch):
         fetch([source(server, "good")], tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_get_one_whole_file(server, tmp_path):
     code = (
         "import sys; from helpers.download import Source, fetch; "

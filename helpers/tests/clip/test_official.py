@@ -90,6 +90,7 @@ def compare(ours, theirs, count: int):
         torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TINY)
 @pytest.mark.parametrize("form", ["torchscript", "safetensors", "bin"])
 def test_parity_with_open_clip(tmp_path, monkeypatch, form, kind):
@@ -192,6 +193,7 @@ def check_ids(tokenizers, texts):
     assert not bad, f"ids differ for {[texts[i] for i in bad]!r}"
 
 
+@pytest.mark.slow
 def test_token_ids_on_real_texts(tokenizers):
     from helpers import corpus
 
@@ -212,6 +214,7 @@ def test_token_ids_on_real_texts(tokenizers):
     check_ids(tokenizers, texts)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=8))
 def test_token_ids_on_any_text(tokenizers, texts):

@@ -101,6 +101,7 @@ def test_braces_in_a_class_name_are_plain(model):
     assert zeroshot.classifier(model, ["{a}", "b"], "a {}").shape[0] == 2
 
 
+@pytest.mark.slow
 def test_panels(model):
     from helpers import corpus, paths, search
     from helpers.course import panels

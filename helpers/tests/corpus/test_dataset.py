@@ -24,10 +24,12 @@ def cards(split):
     return [card for card, _ in rows]
 
 
+@pytest.mark.slow
 def test_train_holds_permissive_licences_only():
     assert {c["licence"] for c in cards("train")} <= PERMISSIVE
 
 
+@pytest.mark.slow
 def test_splits_do_not_touch():
     train, unseen = cards("train"), cards("unseen_concept")
     hidden = {c["concept"] for c in unseen}

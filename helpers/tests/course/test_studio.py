@@ -1,5 +1,6 @@
 """The picture panels, pressed without a browser."""
 
+import pytest
 import torch
 
 from helpers import clip, vqgan
@@ -36,6 +37,7 @@ def test_painter_paints_and_starts_again():
     assert torch.equal(panel.codes, grid)
 
 
+@pytest.mark.slow
 def test_studio_draws_stops_and_saves(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     panel = studio()

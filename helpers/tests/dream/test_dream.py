@@ -246,6 +246,7 @@ def test_every_drawer_works_with_every_wish_and_loss(name, guide, codes, tmp_pat
     assert frames[-1].picture.shape == (3, 24, 32)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(guide, codes, tmp_path):
     def picture(name, **more):
         run = start(guide, codes, drawer="vqgan", **more)
@@ -260,6 +261,7 @@ def test_the_same_seed_gives_the_same_bytes(guide, codes, tmp_path):
     assert again.read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_it_goes_towards_the_words(guide):
     run = Dream(settings(steps=40, cuts=4, prompt="a red circle"), [guide])
     frames = list(run.steps())

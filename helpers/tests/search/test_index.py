@@ -56,6 +56,7 @@ def test_queries_mix(index, model):
     torch.testing.assert_close(index.query("an apple", minus="red"), less)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_approximate_search_finds_nearly_the_same(kind):
     g = torch.Generator().manual_seed(0)

@@ -37,6 +37,7 @@ def test_the_command_finds_a_recipe_and_hands_it_all(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", [None, "gan.safetensors"])
 def test_a_file_is_written_where_out_says_and_nowhere_else(monkeypatch, tmp_path, out):
     faces = torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -45,7 +46,7 @@ def test_a_file_is_written_where_out_says_and_nowhere_else(monkeypatch, tmp_path
     written, save = [], weights.save
     monkeypatch.setattr(weights, "save", lambda path, *a: written.append(path))
     path = tmp_path / out if out else None
-    model = gan.train(steps=2, out=path, batch=4)
+    model = gan.train(steps=1, out=path, batch=2)
     assert written == ([path] if out else []) and not model.training
     if out:
         monkeypatch.setattr(weights, "save", save)
