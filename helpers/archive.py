@@ -420,7 +420,8 @@ def table(root) -> dict[str, View]:
             "model.state_dict() instead"
         )
     if type(state) is not dict:
-        what = "a single tensor" if type(state) is View else f"a {type(state).__name__}"
+        kinds = {View: "a single tensor", list: "a list", tuple: "a list"}
+        what = kinds.get(type(state), "a number or text")
         raise Bad(f"holds {what}, no table of weights by name")
     views = {k: v for k, v in state.items() if type(v) is View}
     inner = [k for k, v in state.items() if type(v) is dict and v]
