@@ -79,8 +79,9 @@ def resize_and_crop(image, size: int):
     pictures of up to 8 : 1. A longer strip is cut to 8 : 1 first, or the long side
     would grow without bound; its centre then lies up to a pixel aside. On purpose
     ``read_picture`` prepares other kinds differently from theirs: what is transparent
-    becomes white (theirs: whatever colour hides there), EXIF rotation is applied, and
-    16-bit grey is scaled instead of clipped.
+    becomes white (theirs: whatever colour hides there), EXIF rotation is applied,
+    16-bit grey is scaled instead of clipped, and palettes and CMYK become RGB before
+    the resizing (theirs: after it).
     """
     from torchvision.transforms import InterpolationMode, functional
 
