@@ -11,14 +11,24 @@ def pick_device(prefer: str | None = None) -> torch.device:
     """The device to compute on: CUDA if there is one, otherwise the CPU.
 
     Apple's MPS gives slightly different numbers, so it is used only when you ask:
-    ``pick_device("mps")``. Raises RuntimeError if the device you ask for is absent.
+    ``pick_device("mps")``. Raises RuntimeError with one sentence if the device you ask
+    for is absent.
     """
     if prefer is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(prefer)
+    except (RuntimeError, TypeError):
+        raise RuntimeError(f'"{prefer}" is no device; use "cpu" or "cuda".') from None
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if not there.get(prefer.split(":")[0], lambda: True)():
+    here = there.get(device.type, lambda: device.type in ("cpu", "meta"))()
+    if (
+        not here
+        or device.type == "cuda"
+        and ((device.index or 0) >= torch.cuda.device_count())
+    ):
         raise RuntimeError(f'This machine has no "{prefer}" device; use "cpu".')
-    return torch.device(prefer)
+    return device
 
 
 def free_memory() -> float | None:

@@ -75,8 +75,13 @@ def read_picture(source, size: int | None = None) -> Image.Image:
 def resize_and_crop(image, size: int):
     """PIL -> PIL: short side to ``size`` (bicubic), then the centre square.
 
-    The same pixels as OpenAI's and open_clip's preprocessing. A strip of more than
-    8 : 1 is cut to that first, or the long side would grow without bound.
+    The same pixels as OpenAI's and open_clip's preprocessing for RGB, grey and opaque
+    pictures of up to 8 : 1. A longer strip is cut to 8 : 1 first, or the long side
+    would grow without bound; its centre then lies up to a pixel aside. On purpose
+    ``read_picture`` prepares other kinds differently from theirs: what is transparent
+    becomes white (theirs: whatever colour hides there), EXIF rotation is applied,
+    16-bit grey is scaled instead of clipped, and palettes and CMYK become RGB before
+    the resizing (theirs: after it).
     """
     from torchvision.transforms import InterpolationMode, functional
 

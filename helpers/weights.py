@@ -1,6 +1,7 @@
 """Weights files: safetensors with a card inside, checked by sha256 before use."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,8 +69,27 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
         ) from None
     if metadata.get("kind") != kind:
         found = metadata.get("kind", "something else")
-        raise ValueError(f"{path} holds {found}, not a {kind} model.")
+        raise ValueError(
+            f"{path} holds {found}, not a {kind} model of ours; weights of others are "
+            "read by load(NAME, file=...)."
+        )
     return tensors, metadata
+
+
+def seal(path: Path, seen: Path | None = None) -> None:
+    """Note the sha256 of a file beside it (of ``seen``, which will take its place)."""
+    path.with_name(path.name + ".sha256").write_text(sha256(seen or path) + "\n")
+
+
+def intact(path: Path) -> bool:
+    """Is the file there, and as it was when it was sealed?
+
+    One without a seal was put there by hand: nobody knows better.
+    """
+    note = path.with_name(path.name + ".sha256")
+    if not (path.is_file() and note.is_file()):
+        return path.is_file()
+    return sha256(path) == note.read_text().strip()
 
 
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
@@ -90,22 +110,45 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
 TITLES = {"clip": "CLIP", "vqgan": "VQGAN", "gan": "GAN"}
 
 
-def find(kind: str, name, others=()) -> Path:
+def find(kind: str, name, others=(), file=None) -> Path:
     """The file of one of our models: data/models/KIND-NAME.safetensors.
 
     A CLIP's file is NAME.safetensors. ``name`` may be a path to such a file itself.
-    ``others``: names that are known elsewhere. Raises ValueError with one sentence for
-    an unknown name.
+    ``others``: names of weights that others made; only these are read from a ``file``.
+    Raises FileNotFoundError or ValueError with one sentence.
     """
     path = Path(name)
+    title = TITLES.get(kind, kind)
+    if file is not None:
+        raise ValueError(
+            f'"{name}" is a {title} of ours and takes no file; file= goes with '
+            f"{', '.join(others) or 'none'}, and a file of ours is loaded by its path."
+        )
     if path.suffix == ".safetensors":
         return path
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no weights file {path}.")
+        raise ValueError(
+            f"{path} does not say which {title} it holds: name it, as in "
+            f'load("{likely(path, others)}", file="{path}").'
+        )
     if str(name) not in names(kind):
         raise ValueError(
-            f'There is no {TITLES.get(kind, kind)} called "{name}"; choose from '
+            f'There is no {title} called "{name}"; choose from '
             f"{', '.join([*names(kind), *others])}."
         )
     return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+
+
+def likely(path: Path, names) -> str:
+    """The name that a file's own name holds; otherwise the first."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\W_]+", "-", text.lower())
+
+    fit = [n for n in names if plain(n) in plain(path.stem)]
+    return max(fit, key=len) if fit else next(iter(names), "NAME")
 
 
 def names(kind: str) -> list[str]:

@@ -91,14 +91,14 @@ def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Em
     ``helpers.clip.official.OFFICIAL`` ("ViT-B/32" and so on) are OpenAI's and LAION's
     weights, downloaded once (354 MB for "ViT-B/32"). ``file``: your own copy of
     official weights. A path to one of our own files works as ``name``. ``bf16``: half
-    the precision, about twice the speed on a GPU. Raises ValueError, FileNotFoundError
-    or ConnectionError with one sentence.
+    the precision, about twice the speed on a GPU. Raises ValueError, FileNotFoundError,
+    ConnectionError or (no such device) RuntimeError with one sentence.
     """
-    device = torch.device(device) if device else pick_device()
+    device = pick_device(device)
     if name in official.OFFICIAL:
         model, tokenizer, card, path = official.load(name, file)
     else:
-        path = weights.find("clip", name, official.OFFICIAL)
+        path = weights.find("clip", name, official.OFFICIAL, file)
         model, tokenizer, card = files.load_clip(path)
         name = path.stem
     mark = sha256(path)[:16]

@@ -1,21 +1,18 @@
 """The official CLIP weights: names, addresses, and the three file formats they come in.
 
 OpenAI's own files are TorchScript archives; open_clip and transformers write the same
-weights as safetensors under other names. All three are read into our ``CLIP``.
+weights as safetensors under other names. All three are read into our ``CLIP``, and no
+code of such a file runs.
 """
 
 import re
-import warnings
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from .. import paths, weights
+from .. import archive, paths, weights
 from ..download import Source, fetch
 from . import files
 from .model import CLIP, Config
@@ -24,6 +21,7 @@ from .tokenizer import Tokenizer
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 AZURE = "https://openaipublic.azureedge.net/clip/models"
+JINA = "https://clip-as-service.s3.us-east-2.amazonaws.com/models/torch"
 HUB = "https://huggingface.co"
 
 
@@ -77,10 +75,12 @@ def resnet(layers: tuple, width=64, embed=1024, size=224, **more) -> Config:
     )
 
 
-def places(sha: str, file: str, repository: str) -> tuple[Source, ...]:
-    """OpenAI's own address (the hash is part of it), then the mirror on the hub."""
-    mirror = f"{HUB}/{repository}/resolve/main/open_clip_model.safetensors"
-    return Source(f"{AZURE}/{sha}/{file}", sha), Source(mirror)
+def places(sha: str, file: str) -> tuple[Source, ...]:
+    """OpenAI's own address (the hash is part of it), then a mirror of the same bytes.
+
+    A mirror must give the file with this very sha256; what differs is refused.
+    """
+    return Source(f"{AZURE}/{sha}/{file}", sha), Source(f"{JINA}/{file}", sha)
 
 
 B32, B16 = vit(32), vit(16)
@@ -92,7 +92,6 @@ OFFICIAL = {
         places(
             "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
             "ViT-B-32.pt",
-            "timm/vit_base_patch32_clip_224.openai",
         ),
         354,
     ),
@@ -101,7 +100,6 @@ OFFICIAL = {
         places(
             "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
             "ViT-B-16.pt",
-            "timm/vit_base_patch16_clip_224.openai",
         ),
         351,
     ),
@@ -110,7 +108,6 @@ OFFICIAL = {
         places(
             "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
             "ViT-L-14.pt",
-            "timm/vit_large_patch14_clip_224.openai",
         ),
         933,
     ),
@@ -119,7 +116,6 @@ OFFICIAL = {
         places(
             "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
             "ViT-L-14-336px.pt",
-            "timm/vit_large_patch14_clip_336.openai",
         ),
         934,
     ),
@@ -128,7 +124,6 @@ OFFICIAL = {
         places(
             "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
             "RN50.pt",
-            "timm/resnet50_clip.openai",
         ),
         256,
     ),
@@ -137,7 +132,6 @@ OFFICIAL = {
         places(
             "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599",
             "RN101.pt",
-            "timm/resnet101_clip.openai",
         ),
         292,
     ),
@@ -146,7 +140,6 @@ OFFICIAL = {
         places(
             "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
             "RN50x4.pt",
-            "timm/resnet50x4_clip.openai",
         ),
         422,
     ),
@@ -155,10 +148,6 @@ OFFICIAL = {
         (
             Source(
                 f"{HUB}/laion/CLIP-ViT-B-32-laion2B-s34B-b79K/resolve/main/"
-                "open_clip_model.safetensors"
-            ),
-            Source(
-                f"{HUB}/timm/vit_base_patch32_clip_224.laion2b_e16/resolve/main/"
                 "open_clip_model.safetensors"
             ),
         ),
@@ -196,17 +185,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
     Raises FileNotFoundError or ValueError with one sentence.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file {path}.")
-    try:
-        tensors = read_tensors(path)
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = str(error).split("\n")[0][:80]
-        raise ValueError(
-            f"{path.name} is damaged, cut short or no weights file ({reason}); "
-            "delete it and get it again."
-        ) from None
+    tensors = archive.read(path, script=True)
     if any(k.startswith("vision_model.") for k in tensors):
         tensors = from_transformers(tensors)
     drop = ("input_resolution", "context_length", "vocab_size", "attn_mask")
@@ -215,22 +194,6 @@ def read(path: Path) -> dict[str, Tensor]:
         for k, v in tensors.items()
         if not k.endswith(drop)
     }
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The raw tensors of a safetensors file, a TorchScript archive or a state dict."""
-    if not zipfile.is_zipfile(path):
-        return load_file(path)
-    with zipfile.ZipFile(path) as archive:
-        script = any("/code/" in name for name in archive.namelist())
-    if script:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # torch is leaving the format
-            return dict(torch.jit.load(path, map_location="cpu").state_dict())
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("state_dict", state)
 
 
 RENAMES = (  # transformers' names -> OpenAI's, applied in this order

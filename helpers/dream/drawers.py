@@ -11,14 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..vqgan import load
+from ..vqgan.quantizers import nearest_row
 from .canvas import Clamp, Drawer
 from .strokes import LineDrawer
+
+
+def live(book: Tensor) -> Tensor:
+    """The rows of a codebook (K, D) that have been used.
+
+    A code that nobody ever chose gets no gradient: it still lies between -1 / K and
+    1 / K, where it began. Thousands of such rows would make the spread look small.
+    """
+    used = book[book.abs().amax(1) > 1 / len(book)]
+    return used if len(used) > 1 else book
 
 
 class VQGANDrawer(Drawer):
     """The latent grid z of a VQGAN; each vector snaps to its nearest code.
 
-    z is kept within the smallest and largest value of the codebook in each dimension.
+    z is kept within the smallest and largest value of the codebook in each dimension,
+    and moves by steps of ``lr`` times the spread of the codes in use. z holds rows of
+    the codebook, also where the encoder writes something else (Gumbel: logits).
     """
 
     def __init__(self, size, vqgan, device="cpu", lr: float = 0.2):
@@ -27,7 +40,7 @@ class VQGANDrawer(Drawer):
         self.vqgan = vqgan.to(self.device).eval().requires_grad_(False)
         book = vqgan.quantize.codebook
         self.low, self.high = (v.view(1, -1, 1, 1) for v in book.aminmax(dim=0))
-        self.spread = float(book.std())
+        self.spread = float(live(book).std())
         self.lr = lr
 
     def start(self, g):
@@ -38,6 +51,8 @@ class VQGANDrawer(Drawer):
     def paint(self, picture):
         with torch.no_grad():
             z = self.vqgan.encode(self.fit(picture) * 2 - 1)
+            if self.vqgan.config.gumbel:
+                z = self.vqgan.quantize.rows(self.vqgan.quantize.nearest(z))
         self.keep(z=z)
         self.hold()
 
@@ -62,7 +77,7 @@ class VQGANDrawer(Drawer):
     def snapped(self) -> Tensor:
         quantize = self.vqgan.quantize
         with torch.no_grad():
-            return quantize.rows(quantize.nearest(self.z))
+            return quantize.rows(nearest_row(self.z, quantize.codebook))
 
     def hold(self):
         with torch.no_grad():
@@ -80,10 +95,8 @@ class CodesDrawer(VQGANDrawer):
     def paint(self, picture):
         with torch.no_grad():
             z = self.vqgan.encode(self.fit(picture) * 2 - 1)
-            rows = z.flatten(2).transpose(1, 2)[0]  # (h * w, D)
-            distance = torch.cdist(rows, self.vqgan.quantize.codebook)  # (h * w, K)
-            logits = -distance.T.reshape(1, -1, *z.shape[2:])
-            logits = logits / distance.std().clamp(min=1e-6)
+            logits = self.vqgan.quantize.logits(z)  # (1, K, h, w)
+            logits = logits / logits.std().clamp(min=1e-6)
         self.keep(logits=logits)
 
     def from_codes(self, codes):

@@ -1,7 +1,7 @@
 """Prompts: what a picture should look like, in words, pictures, vectors or noise.
 
-A line such as ``a red fox:2 | blurry:-0.5:0.1`` holds several prompts. Dims: N cuts of
-the picture, D embedding.
+A line such as ``a red fox:2 | blurry:-0.5:-0.95`` holds several prompts. Dims: N cuts
+of the picture, D embedding.
 """
 
 import math
@@ -25,7 +25,8 @@ class Prompt:
 
     ``text`` is its title; ``vector`` (D,) or, one for each guide, a list of them, if it
     is no text. weight: below 0 means away from it. stop: the distance at which it is
-    content. ``begin``, ``end``: the share of the steps in which it counts (a story).
+    content; below 0 for one with such a weight, so -0.95 stops pushing beyond 0.95.
+    ``begin``, ``end``: the share of the steps in which it counts (a story).
     ``mask`` (H, W) in [0, 1]: only there the picture is looked at (a spot prompt).
     """
 
@@ -125,6 +126,12 @@ def check(prompts: list[Prompt]) -> None:
                 f'"{p.text}" begins at {p.begin} and ends at {p.end}; these are shares '
                 "of the steps, 0 <= begin < end <= 1."
             )
+        if p.weight < 0 <= p.stop:
+            raise ValueError(
+                f'The stop {p.stop} of "{p.text}" would never let it count: with a '
+                "weight below 0 the stop is below 0 too, such as -0.95 to push no "
+                "further than a distance of 0.95."
+            )
         if p.stop > math.pi**2 / 2:
             raise ValueError(
                 f'The stop {p.stop} of "{p.text}" is above the largest distance '
@@ -168,11 +175,13 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 def wish(cuts: Tensor, goal: Tensor, weight: float, stop: float) -> Tensor:
     """The loss of one prompt: (N, D) embeddings of cuts, (D,) goal -> scalar.
 
-    Below ``stop`` a cut is content and pulls no more; a negative weight pushes away.
+    Below ``stop`` a cut is content and pulls no more. A negative weight pushes away:
+    the distance gets its sign before it is compared, so a stop of -0.95 lets a cut rest
+    once it is further than 0.95 (Crowson's Prompt does the same).
     """
-    d = distance(cuts, goal)
+    d = distance(cuts, goal) * math.copysign(1, weight)
     held = torch.where(d > stop, d, d.detach())
-    return weight * held.mean()
+    return abs(weight) * held.mean()
 
 
 def wishes(pictures=(), noises=(), spots=(), embed: int = 0, read=None) -> list[Prompt]:

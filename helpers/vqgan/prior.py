@@ -96,7 +96,7 @@ def load(name: str = "pocket", device=None) -> Prior:
 
     Raises ValueError or FileNotFoundError with one sentence.
     """
-    device = torch.device(device) if device else pick_device()
+    device = pick_device(device)
     path = weights.find("prior", name)
     tensors, metadata = weights.read(path, "prior")
     model = gpt.GPT(gpt.Config(**json.loads(metadata["config"])))

@@ -1,13 +1,12 @@
 """VQGAN weights: the shipped ``pocket``, and the published checkpoints of the paper.
 
 The published files are Lightning checkpoints, that is pickles, which may run code when
-read. Here only tensors are let through; the result is kept as safetensors, so each file
-is converted once.
+read. ``helpers.archive`` takes the tensors out of them and runs nothing; the result is
+kept as safetensors under a noted sha256, so each file is converted once.
 """
 
 import json
-import pickle
-import warnings
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import paths, weights
+from .. import archive, paths, weights
 from ..device import pick_device
 from ..download import Source, fetch, forget, sha256
 from .autoencoder import Config
@@ -69,12 +68,7 @@ PUBLISHED = {
     ),
     "imagenet-f16-1024": Published(
         Config(**asdict(IMAGENET) | {"n_embed": 1024}),
-        (
-            Source(f"{HUB}/Nehc/vqgan_imagenet_f16_1024/resolve/main/ckpts/last.ckpt"),
-            Source(
-                f"{HUB}/thomwolf/vqgan_imagenet_f16_1024/resolve/main/pytorch_model.bin"
-            ),
-        ),
+        (Source(f"{HUB}/Nehc/vqgan_imagenet_f16_1024/resolve/main/ckpts/last.ckpt"),),
         958,
         f"{HEIBOX}/8088892a516d4e3baf92/",
     ),
@@ -97,13 +91,14 @@ def load(name: str = "pocket", device=None, file=None) -> VQGAN:
     "pocket" is shipped in data/models. The names of ``PUBLISHED`` are the weights of
     the paper, downloaded and converted once. ``file``: your own copy of one of them (a
     Lightning checkpoint or safetensors). A path to one of our own files works as
-    ``name``. Raises ValueError, FileNotFoundError or ConnectionError with one sentence.
+    ``name``. Raises ValueError, FileNotFoundError, ConnectionError or (no such device)
+    RuntimeError with one sentence.
     """
-    device = torch.device(device) if device else pick_device()
+    device = pick_device(device)
     if name in PUBLISHED:
         model = published(name, file)
     else:
-        path = weights.find("vqgan", name, PUBLISHED)
+        path = weights.find("vqgan", name, PUBLISHED, file)
         tensors, metadata = weights.read(path, "vqgan")
         table = json.loads(metadata["config"])
         sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
@@ -132,24 +127,52 @@ def load_discriminator(name: str = "pocket", device=None) -> PatchDiscriminator:
 
 
 def published(name: str, file=None) -> VQGAN:
-    """The published model ``name``, from ``file`` or from the cache or a mirror."""
+    """The published model ``name``, from ``file`` or from the cache or a mirror.
+
+    The converted file in the cache is checked each time; one that was changed or cut
+    short is converted again.
+    """
     entry = PUBLISHED[name]
+    if file is not None:
+        path = Path(file)
+        return fill(entry.config, network(read_checkpoint(path), path.name), path.name)
     ours = paths.cache() / f"vqgan-{name}.safetensors"
-    if file is None and not ours.exists():
-        if not entry.sources:
-            raise ValueError(
-                f"No mirror states a hash for {name}, so it is not downloaded by "
-                f'itself: get it from {entry.page} and call load("{name}", file=...).'
-            )
-        path = fetch(list(entry.sources))
-        tensors = network(read_checkpoint(path), path.name)
-        fill(entry.config, tensors, path.name)  # refused before it is kept
-        part = ours.with_suffix(".part")
-        save_file(tensors, part, {"kind": "vqgan", "from": sha256(path)})
-        part.replace(ours)
+    tensors = None
+    if weights.intact(ours):
+        try:
+            tensors = network(read_checkpoint(ours), ours.name)
+        except ValueError:  # put there by hand, or cut before there was a seal
+            tensors = None
+    if tensors is None:
+        return convert(name, ours)
+    model = fill(entry.config, tensors, ours.name)
+    weights.seal(ours)
+    return model
+
+
+def convert(name: str, ours: Path) -> VQGAN:
+    """Get the checkpoint of a published model and keep its tensors in ``ours``.
+
+    A checkpoint that you put into the cache as vqgan-NAME.ckpt is taken first.
+    """
+    entry = PUBLISHED[name]
+    mine = ours.with_suffix(".ckpt")
+    if not (mine.is_file() or entry.sources):
+        raise ValueError(
+            f"No mirror states a hash for {name}, so it is not downloaded by itself: "
+            f'get it from {entry.page} and call load("{name}", file=...), or put it '
+            f"into {ours.parent} as {mine.name}."
+        )
+    path = mine if mine.is_file() else fetch(list(entry.sources))
+    tensors = network(read_checkpoint(path), path.name)
+    model = fill(entry.config, tensors, path.name)  # refused before it is kept
+    part = ours.with_name(f"{ours.name}.{os.getpid()}.part")
+    save_file(tensors, part, {"kind": "vqgan", "from": sha256(path)})
+    weights.seal(ours, part)
+    part.replace(ours)
+    if path != mine:
         forget(path)  # a gigabyte, most of it the state of an optimiser
-    path = Path(file) if file else ours
-    return fill(entry.config, network(read_checkpoint(path), path.name), path.name)
+    return model
 
 
 def network(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -199,82 +222,10 @@ def show(sizes: dict) -> str:
     return ", ".join(f"{k} {v}" for k, v in sizes.items())
 
 
-class Ignored:
-    """Stands in for any object of a pickle that is not a tensor; does nothing."""
-
-    def __new__(cls, *args, **kwargs):
-        return object.__new__(cls)
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-    def __setitem__(self, key, value):
-        pass
-
-    def append(self, value):
-        pass
-
-    def extend(self, values):
-        pass
-
-    def __call__(self, *args, **kwargs):
-        return self
-
-
-class TensorsOnly(pickle.Unpickler):
-    """An unpickler that builds tensors and plain containers, and nothing else."""
-
-    allowed = {
-        ("collections", "OrderedDict"),
-        ("torch._utils", "_rebuild_tensor_v2"),
-        ("torch._utils", "_rebuild_parameter"),
-        ("torch", "Size"),
-    }
-
-    def find_class(self, module: str, name: str):
-        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
-        if storage or (module, name) in self.allowed:
-            return super().find_class(module, name)
-        return Ignored
-
-
-class Pickles:
-    """What ``torch.load`` asks of a pickle module."""
-
-    Unpickler = TensorsOnly
-    __name__ = "pickle"
-
-    @staticmethod
-    def load(file, **more):
-        return TensorsOnly(file, **more).load()
-
-
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict of a checkpoint (Lightning or plain) or safetensors file.
 
-    No code of the file is run. Raises FileNotFoundError or ValueError with one
-    sentence.
+    No code of the file is run, and an archive that holds code is refused. Raises
+    FileNotFoundError or ValueError with one sentence.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file {path}.")
-    if path.suffix == ".safetensors":
-        return weights.read(path, "vqgan")[0]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = torch.load(
-                path, map_location="cpu", pickle_module=Pickles, weights_only=False
-            )
-    except Exception as error:
-        reason = str(error).split("\n")[0][:80]
-        raise ValueError(
-            f"{path} is damaged, cut short or no checkpoint ({reason})."
-        ) from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no table of weights.")
-    state = found.get("state_dict", found)
-    return {k: v for k, v in state.items() if isinstance(v, Tensor)}
+    return archive.read(path)

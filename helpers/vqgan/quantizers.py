@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from .autoencoder import Config
 
 
+def nearest_row(z: Tensor, book: Tensor) -> Tensor:
+    """(B, D, h, w), (K, D) -> (B, h, w): the row with the smallest distance."""
+    rows = z.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
+    # |z - e|^2 = |z|^2 - 2 z.e + |e|^2; |z|^2 is the same for every code
+    distance = book.pow(2).sum(1) - 2 * rows @ book.T
+    return distance.argmin(1).view(z.shape[0], *z.shape[2:])
+
+
 class VectorQuantizer(nn.Module):
     """Each vector of the grid becomes the nearest row of the codebook.
 
@@ -30,11 +38,13 @@ class VectorQuantizer(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """(B, D, h, w) -> (B, h, w), the code with the smallest distance."""
-        rows = z.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
-        book = self.codebook
-        # |z - e|^2 = |z|^2 - 2 z.e + |e|^2; |z|^2 is the same for every code
-        distance = book.pow(2).sum(1) - 2 * rows @ book.T
-        return distance.argmin(1).view(z.shape[0], *z.shape[2:])
+        return nearest_row(z, self.codebook)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """(B, D, h, w) -> (B, K, h, w), the larger the nearer."""
+        rows = z.flatten(2).transpose(1, 2)  # (B, h * w, D)
+        distance = torch.cdist(rows, self.codebook)  # (B, h * w, K)
+        return -distance.transpose(1, 2).unflatten(2, z.shape[2:])
 
     def rows(self, codes: Tensor) -> Tensor:
         """(B, h, w) -> (B, D, h, w)."""
@@ -67,7 +77,11 @@ class GumbelQuantizer(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """(B, D, h, w) -> (B, h, w), the code with the largest logit."""
-        return self.proj(z).argmax(1)
+        return self.logits(z).argmax(1)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """(B, D, h, w) -> (B, K, h, w), as the encoder learned to write them."""
+        return self.proj(z)
 
     def rows(self, codes: Tensor) -> Tensor:
         """(B, h, w) -> (B, D, h, w)."""

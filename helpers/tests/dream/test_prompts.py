@@ -17,7 +17,7 @@ from helpers.dream.prompts import Prompt, parse
     [
         ("a red fox", [("a red fox", 1, -math.inf)]),
         ("a fox:2", [("a fox", 2, -math.inf)]),
-        ("a fox:-.5:0.1 | snow:3", [("a fox", -0.5, 0.1), ("snow", 3, -math.inf)]),
+        ("a fox:-.5:-0.1 | snow:3", [("a fox", -0.5, -0.1), ("snow", 3, -math.inf)]),
         ("a clock at 12:30", [("a clock at 12:30", 1, -math.inf)]),
         ('"a clock at 12:30":2', [("a clock at 12:30", 2, -math.inf)]),
         ('"a | b" | c', [("a | b", 1, -math.inf), ("c", 1, -math.inf)]),
@@ -54,6 +54,7 @@ def test_what_is_written_is_read_again(text, weight, stop):
         ("fox:0", "is 0"),
         ("fox:-1 | cat:-2", "below 0"),
         ("fox:1:9", "never count"),
+        ("fox | cat:-1:0.5", "below 0 too, such as -0.95"),
         ('"fox', "do not close"),
     ],
 )
@@ -100,6 +101,29 @@ def test_stop_holds_and_weights_push():
     near.grad = None
     prompts.wish(near, goal, -2.0, -math.inf).backward()
     torch.testing.assert_close(near.grad, -toward)
+
+
+@pytest.mark.parametrize("weight", [2.0, 0.5, -0.5, -2.0])
+@pytest.mark.parametrize("stop", [-math.inf, -0.95, 0.3])
+def test_a_stop_is_that_of_the_reference(weight, stop):
+    """Katherine Crowson's VQGAN+CLIP: class Prompt, with replace_grad spelled out."""
+    g = torch.Generator().manual_seed(0)
+    goal = F.normalize(torch.randn(1, 6, generator=g), dim=1)
+    ours = torch.randn(50, 6, generator=g).requires_grad_(True)
+    theirs = ours.detach().clone().requires_grad_(True)
+    loss = prompts.wish(F.normalize(ours, dim=1), goal[0], weight, stop)
+    loss.backward()
+    sign = math.copysign(1, weight)
+    seen = F.normalize(theirs[:, None], dim=2).sub(goal[None]).norm(dim=2)
+    dists = seen.div(2).arcsin().pow(2).mul(2) * sign
+    held = torch.maximum(dists, torch.tensor(stop))
+    (abs(weight) * held.mean()).backward()
+    torch.testing.assert_close(loss, abs(weight) * dists.mean())
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    if weight < 0 and stop == -0.95:
+        near = (dists * sign < 0.95)[:, 0]
+        assert 0 < near.sum() < 50
+        assert torch.equal(ours.grad.abs().sum(1) > 0, near)  # beyond it, none
 
 
 def test_noise_prompt_is_seeded():

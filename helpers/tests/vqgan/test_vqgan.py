@@ -173,9 +173,9 @@ def test_no_code_of_a_checkpoint_runs(tmp_path):
             return os.mkdir, (str(tmp_path / "evil"),)
 
     torch.save({"state_dict": {"a": torch.ones(2)}, "x": Evil()}, tmp_path / "a.ckpt")
-    found = published.read_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="a.ckpt wants .*mkdir to be called"):
+        published.read_checkpoint(tmp_path / "a.ckpt")
     assert not (tmp_path / "evil").exists()
-    assert found["a"].tolist() == [1.0, 1.0]
     with pytest.raises(pickle.UnpicklingError):  # what torch says by itself
         torch.load(tmp_path / "a.ckpt", weights_only=True)
 
