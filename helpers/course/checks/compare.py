@@ -50,7 +50,7 @@ def same(
         )
         what = what or "both sides"
         off = difference(mine, other, tolerance, what)
-        shape = f" of shape {tuple(mine.shape)}" if hasattr(mine, "shape") else ""
+        shape = f" of shape {tuple(mine.shape)}" if getattr(mine, "shape", ()) else ""
         count = f"1 case{shape}"
     else:
         names = [getattr(f, "__qualname__", type(f).__name__) for f in (mine, other)]
