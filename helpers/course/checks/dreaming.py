@@ -19,7 +19,7 @@ def great_circle(function) -> None:
     """05, exercise 1: half the squared angle."""
     d = Draw()
     cases = [(d.unit(n, c), d.unit(n, c)) for n, c in ((1, 3), (5, 8), (4, 4), (9, 2))]
-    a = d.unit(64, 7)
+    a = d.unit(64, 7) * 1.000001  # rounding: a product a little beyond 1
     cases += [
         (a, a),
         (torch.eye(3), -torch.eye(3)),
@@ -69,7 +69,8 @@ def prompt_loss(function) -> None:
     ]
     cuts, goals = d.unit(5, 6), d.unit(3, 6)
     for weights in ([1, -1, 0.5], [-1, -2, -0.5], [0, 0, 0], [1, 1, 1], [0, 0, 3.0]):
-        cases.append((cuts, goals, torch.tensor(weights)))
+        cases.append((cuts, goals, torch.tensor(weights, dtype=torch.float)))
+    cases.append((goals * 1.000001, goals * 1.000001, torch.tensor([1.0, -2, 1])))
     cases.append((torch.eye(4)[:1], -torch.eye(4)[:2], torch.tensor([0.7, -0.2])))
     slips = {
         "you took the mean over the prompts, sum them": lambda c, g, w: (

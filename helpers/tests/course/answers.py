@@ -702,6 +702,7 @@ def table(cuts, goals):
 
 RIGHT["prompt_loss"] = [prompts_by_loops, prompts_by_numpy]
 WRONG["prompt_loss"] = {
+    "no clamp": lambda c, g, w: (c @ g.T).arccos().square().mean(0) @ w / 2,
     "weights over their sum": lambda c, g, w: table(c, g).mean(0) @ (w / w.sum()),
     "over the absolute sum": lambda c, g, w: table(c, g).mean(0) @ (w / w.abs().sum()),
     "softmax of weights": lambda c, g, w: table(c, g).mean(0) @ w.softmax(0),
