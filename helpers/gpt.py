@@ -32,6 +32,7 @@ class Config:
     layers: int = 6
     heads: int = 6
     dropout: float = 0.1  # after attention and after the mlp
+    orders: int = 1  # 2: the codes may also come first, with places of their own
 
     @property
     def vocab(self) -> int:
@@ -40,7 +41,7 @@ class Config:
     @property
     def context(self) -> int:
         """Tokens of a whole sequence; the last one is never an input."""
-        return self.conditions + self.grid**2
+        return self.orders * (self.conditions + self.grid**2)
 
 
 class GPT(nn.Module):
@@ -69,8 +70,11 @@ class GPT(nn.Module):
     def new_cache(self) -> list:
         return [[] for _ in self.blocks]
 
-    def forward(self, tokens: Tensor, cache: list | None = None) -> Tensor:
-        old = cache[0][0].shape[2] if cache and cache[0] else 0
+    def forward(
+        self, tokens: Tensor, cache: list | None = None, first: int = 0
+    ) -> Tensor:
+        """``first``: the place of the first token of the sequence."""
+        old = first + (cache[0][0].shape[2] if cache and cache[0] else 0)
         if old + tokens.shape[1] > self.config.context:
             raise ValueError(
                 f"The sequence has {old + tokens.shape[1]} tokens; this model reads "

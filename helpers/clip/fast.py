@@ -106,15 +106,15 @@ FAST = {
 
 
 @torch.no_grad()
-def fold(trunk: nn.Module) -> None:
-    """Multiply every batch norm of a timm EfficientNet into the convolution before it.
+def fold(network: nn.Module) -> None:
+    """Multiply every batch norm of timm's EfficientNets into the convolution before it.
 
     In place; same output in eval mode, a quarter less time. Each norm keeps only its
     activation.
     """
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    for module in list(trunk.modules()):
+    for module in list(network.modules()):
         conv = None  # the convolution just before, by name
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d):

@@ -40,7 +40,7 @@ def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
     persian = json.loads(metadata["tokenizer"])["persian"]
     model = CLIP(config)
     if config.vision.startswith("effnet"):  # these files hold folded batch norms
-        fast.fold(model.visual.trunk)
+        fast.fold(model.visual)
     weights.load_state(model, tensors, Path(path).name)
     tokenizer = Tokenizer(pairs, config.context, persian)
     return model.eval(), tokenizer, json.loads(metadata["card"])

@@ -7,6 +7,7 @@ no training sees them.
 import torch
 
 from .. import corpus, metrics, paths
+from ..corpus import colours
 from . import zeroshot
 from .embedder import Embedder, load
 
@@ -14,6 +15,14 @@ MEASURES = (
     "photos, 149-way top-1",
     "photos, 149-way top-5",
     "photos, 14-way balanced",
+    "calibration, 149-way",
+    "test photos, 149-way top-1",
+    "test photos, 149-way top-5",
+    "test photos, 14-way balanced",
+    "test calibration, 149-way",
+    "shipped photographs",
+    "plain colours",
+    "coloured shapes",
     "unseen artist R@1",
     "unseen artist R@10",
     "unseen concepts R@1",
@@ -21,24 +30,88 @@ MEASURES = (
     "Persian R@10 over English",
     "cat / dog / human",
 )
+COLOURED = ("heart", "circle", "square", "book")
+SHIPPED = {  # the photographs of data/photos, under their own names
+    "cat": "cat",
+    "coffee": "cup of coffee",
+    "cow": "cow",
+    "dog": "dog",
+    "eiffel_tower": "Eiffel tower",
+    "horse": "horse",
+    "human": "human",
+    "panda": "panda",
+    "photographer": "photographer",
+    "rocket": "rocket",
+    "taj_mahal": "Taj Mahal",
+    "windmill": "windmill",
+}
 
 
-def photos(model: Embedder) -> dict[str, float]:
-    split = corpus.load("photos")
+KINDS = ("fine", "coarse")  # 149 names, 14 names
+
+
+def photos(model: Embedder, split=None, kinds=KINDS) -> dict[str, float]:
+    """Names of photographs: of all, or of ``split``; 149 fine names, 14 coarse ones."""
+    split = split or corpus.load("photos")
+    split = split.select(lambda c: any(c.get(k) for k in kinds))
     images = model.embed_images(split.pictures())
-    out = {}
-    for kind in ("fine", "coarse"):
-        rows = [i for i, c in enumerate(split.cards) if c.get(kind)]
-        names = sorted({split.cards[i][kind] for i in rows})
-        labels = torch.tensor([names.index(split.cards[i][kind]) for i in rows])
+    return named(model, split.cards, images, kinds)
+
+
+def named(model, cards: list[dict], images, kinds=KINDS) -> dict[str, float]:
+    """Cards and vectors of photographs -> how often their names come first.
+
+    All 149 and 14 names stand for choice, also where a part shows only some.
+    """
+    out, everyone = {}, corpus.load("photos").cards
+    for kind in kinds:
+        rows = [i for i, c in enumerate(cards) if c.get(kind)]
+        names = sorted({c[kind] for c in everyone if c.get(kind)})
+        labels = torch.tensor([names.index(cards[i][kind]) for i in rows])
         classes = zeroshot.classifier(model, names)
         if kind == "fine":
             for k in (1, 5):
                 value = metrics.top_k(images[rows], classes, labels, k)
                 out[f"photos, 149-way top-{k}"] = value
+            chances = model.probabilities(images[rows], classes)
+            out["calibration, 149-way"] = metrics.calibration(chances, labels)[1]
         else:
             guess = (images[rows] @ classes.T).argmax(1)
             out["photos, 14-way balanced"] = metrics.balanced_accuracy(guess, labels)
+    return out
+
+
+def photos_test(model: Embedder) -> dict[str, float]:
+    """The same on the two thirds of ``photos`` that decide nothing."""
+    found = photos(model, corpus.photos_parts()[1])
+    return {f"test {key}": value for key, value in found.items()}
+
+
+def shipped(model: Embedder) -> dict[str, float]:
+    """How many of the shipped photographs get their own name of the twelve."""
+    images = model.embed_images([paths.PHOTOS / f"{n}.jpg" for n in SHIPPED])
+    classes = zeroshot.classifier(model, list(SHIPPED.values()))
+    right = (images @ classes.T).argmax(1) == torch.arange(len(SHIPPED))
+    return {"shipped photographs": right.float().mean().item()}
+
+
+def coloured(model: Embedder) -> dict[str, float]:
+    """Plain squares under 11 colours; OpenMoji's hearts, circles, squares and books.
+
+    Each of those (26, none black or white) must get its own name among all of theirs.
+    """
+    count = len(colours.NAMES)
+    squares = colours.PLAIN[:, :, None, None].expand(-1, -1, 64, 64)
+    images = model.embed_images((squares * 255).round().to(torch.uint8))
+    classes = zeroshot.classifier(model, colours.NAMES)
+    right = (images @ classes.T).argmax(1) == torch.arange(count)
+    out = {"plain colours": right.float().mean().item()}
+    things = [f"{c} {thing}" for c in colours.NAMES[2:] for thing in COLOURED]
+    split = corpus.load("unseen_artist").select(lambda c: c["name"] in things)
+    images = model.embed_images(split.pictures())
+    classes = zeroshot.classifier(model, [c["name"] for c in split.cards])
+    right = (images @ classes.T).argmax(1) == torch.arange(len(images))
+    out["coloured shapes"] = right.float().mean().item()
     return out
 
 
@@ -91,4 +164,24 @@ def lesson(model: Embedder) -> dict[str, float]:
 def table(name: str) -> dict[str, float]:
     """All figures of one model, {measure: share}."""
     model = load(name)
-    return photos(model) | artist(model) | concepts(model) | lesson(model)
+    parts = photos, photos_test, shipped, coloured, artist, concepts, lesson
+    return {key: value for part in parts for key, value in part(model).items()}
+
+
+def without_imagenet(name: str = "pocket") -> Embedder:
+    """The same model, but what its ImageNet classifier says adds nothing (ConSE off).
+
+    Its plain branch still sees; only the word vectors of the 1,000 classes are zero.
+    """
+    model = load(name)
+    torch.nn.init.zeros_(model.model.visual.classes.weight.data)
+    return model
+
+
+def imagenet_names() -> set[str]:
+    """Every name of ImageNet's 1,000 classes, in small letters."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    names = [info.index_to_description(i) for i in range(1000)]
+    return {one.lower() for every in names for one in every.split(", ")}

@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks import Transformer
-from .efficientnet import EfficientNetTower
+from .efficientnet import ColourTower
 from .resnet import ModifiedResNet
 from .vision import VisionTransformer
 
 TOWERS = {
     "vit": VisionTransformer,
-    "effnet": EfficientNetTower,
-    "effnet2": EfficientNetTower,
+    "effnet_colour": ColourTower,
     "resnet": ModifiedResNet,
 }
 MAX_SCALE = 100.0  # the temperature may not fall below 1/100 (paper §2.5)
@@ -31,7 +30,7 @@ class Config:
 
     embed: int = 192  # D, the shared space
     image_size: int = 64  # pixels a side
-    vision: str = "vit"  # or "resnet", "effnet", "effnet2" (EfficientNet-Lite)
+    vision: str = "vit"  # or "resnet", "effnet_colour" (EfficientNet-Lite0)
     patch: int = 16  # pixels a side of one patch
     stem: str = "conv"  # "conv": small convolutions, "patch": one large one (paper)
     width: int = 256  # channels of the image tower
@@ -80,10 +79,12 @@ class CLIP(nn.Module):
         x = self.visual((images - self.pixel_mean) / self.pixel_std)
         return F.normalize(x.float(), dim=-1)
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        # Under a causal mask nothing after the last <end> token can matter: cut it off.
+    def encode_text(self, tokens: Tensor, cut: bool = True) -> Tensor:
+        # Nothing after the last <end> token can matter: cut it off. (Whoever has done
+        # so already says ``cut`` False, and a GPU need not be waited for.)
         end = tokens.argmax(dim=-1)  # <end> has the largest id
-        tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens[:, :1]
+        if cut:
+            tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens[:, :1]
         T = tokens.shape[1]
         x = self.token_embedding(tokens) + self.positional_embedding[:T]
         here = (

@@ -6,6 +6,7 @@ on random backgrounds; for display they stand on white.
 
 import io
 import json
+import random
 import tarfile
 import warnings
 import zlib
@@ -174,3 +175,22 @@ def shrink(rgba: torch.Tensor, size: int) -> torch.Tensor:
 def without_silhouettes(split: Corpus) -> Corpus:
     """The split without its black silhouettes, which say little."""
     return split.select(lambda c: c["source"] != "gameicons")
+
+
+def photos_parts(seed: int = 2026, **more) -> tuple[Corpus, Corpus]:
+    """``photos`` in two: a third for choices (photos_dev), two thirds for the test.
+
+    The third is drawn within each class. Only the first part may decide anything.
+    """
+    split = load("photos", **more)
+    rng, classes = random.Random(seed), {}
+    for i, card in enumerate(split.cards):
+        classes.setdefault(card.get("fine") or card["concept"], []).append(i)
+    rows = []
+    for name in sorted(classes):
+        rng.shuffle(classes[name])
+        rows += classes[name]
+    dev, test = sorted(rows[::3]), sorted(set(rows) - set(rows[::3]))
+    return tuple(
+        Corpus([split.cards[i] for i in part], split.rgba[part]) for part in (dev, test)
+    )

@@ -22,50 +22,138 @@ from .panels import Panel, picture_box, uploaded
 class TokenPainter(Panel):
     """Change single codes of a picture and see what the decoder makes of it.
 
-    vqgan: a ready VQGAN; codes: (h, w), the grid to start from. Row, column and brush
-    say where and how large; "code" is what is painted.
+    vqgan: a ready VQGAN; codes: (h, w), the grid to start from. A click on the figure
+    paints where ``ipyevents`` is installed; row, column and Paint do so everywhere. The
+    swatches are codes of this picture, each in the mean colour that it decodes to.
     """
 
-    title = "Token painter: choose a cell and a code, press Paint"
+    title = "Token painter: choose a cell and a swatch, press Paint"
+    swatches = 12
 
     def __init__(self, vqgan, codes: torch.Tensor):
         self.vqgan, self.codes, self.first = vqgan, codes.clone(), codes.clone()
+        self.before: list[torch.Tensor] = []  # one grid a stroke, for Undo
         h, width = codes.shape
-        self.row = w.IntSlider(value=h // 2, min=0, max=h - 1, description="row")
-        self.column = w.IntSlider(
-            value=width // 2, min=0, max=width - 1, description="column"
+        wide = w.Layout(width="280px")
+        self.row, self.column, self.brush = (
+            w.IntSlider(value=n, min=low, max=high, description=name, layout=wide)
+            for name, n, low, high in (
+                ("row", h // 3, 0, h - 1),
+                ("column", width // 3, 0, width - 1),
+                ("brush", min(2, h, width), 1, min(6, h, width)),
+            )
         )
-        self.brush = w.IntSlider(value=2, min=1, max=6, description="brush")
         self.code = w.BoundedIntText(
-            value=int(codes[0, 0]), min=0, max=vqgan.count - 1, description="code"
+            value=int(codes[0, 0]),
+            min=0,
+            max=vqgan.count - 1,
+            description="code",
+            layout=wide,
         )
-        self.undo = w.Button(description="Start again")
-        self.undo.on_click(lambda _: self.restart())
-        self.image = picture_box(560, 290)
-        rows = [w.HBox([self.row, self.column]), w.HBox([self.brush, self.code])]
-        super().__init__([*rows, self.undo, self.image], "Paint")
-        self.show()
+        self.undo, self.again = (w.Button(description=n) for n in ("Undo", "Reset"))
+        self.undo.on_click(lambda _: self.step_back())
+        self.again.on_click(lambda _: self.restart())
+        self.palette = w.HBox([self.swatch(*pair) for pair in self.colours()])
+        self.image = picture_box(560, round(280 * h / width))
+        super().__init__([self.palette], "Paint")
+        self.children = [
+            w.HBox([self.row, self.column]),
+            w.HBox([self.brush, self.code]),
+            self.palette,
+            w.HBox([self.button, self.undo, self.again]),
+            self.status,
+            self.image,
+        ]
+        self.decode()
+        for field in (self.row, self.column, self.brush):
+            field.observe(lambda _: self.mark(), "value")
+        self.mouse = clicks(self.image, self.click)
+
+    def colours(self) -> list[tuple[int, str]]:
+        """Codes to choose from, as far apart in colour as this picture offers."""
+        found, counts = self.codes.unique(return_counts=True)
+        common = found[counts.argsort(descending=True, stable=True)[:48]]
+        grids = common[:, None, None].expand(-1, 3, 3)
+        middle = self.vqgan.from_codes(grids).cpu().unflatten(2, (3, -1))[:, :, 1]
+        middle = middle.unflatten(3, (3, -1))[:, :, :, 1]  # (N, 3, s, s), in [-1, 1]
+        rgb = ((middle + 1) / 2).mean((2, 3))
+        chosen = [0]
+        while len(chosen) < min(self.swatches, len(common)):
+            far = torch.cdist(rgb, rgb[chosen]).amin(1)
+            far[chosen] = -1.0
+            chosen.append(int(far.argmax()))
+        colours = (255 * rgb).round().byte().numpy()
+        return [(int(common[i]), f"#{colours[i].tobytes().hex()}") for i in chosen]
+
+    def swatch(self, code: int, colour: str) -> w.Button:
+        """A button in the colour of a code; pressing it chooses the code."""
+        button = w.Button(tooltip=f"code {code}", layout=w.Layout(width="40px"))
+        button.style.button_color = colour
+        button.on_click(lambda _: setattr(self.code, "value", code))
+        return button
+
+    def click(self, x: float, y: float) -> None:
+        """Paint at a place of the figure, x and y in [0, 1): either half of it."""
+        h, width = self.codes.shape
+        self.row.value = min(int(y * h), h - 1)
+        self.column.value = min(int(2 * x % 1 * width), width - 1)
+        self.act()
+
+    def step_back(self) -> None:
+        """Take back the last stroke."""
+        if self.before:
+            self.codes = self.before.pop()
+            self.decode()
+        else:
+            self.status.value = "There is nothing to take back."
 
     def restart(self) -> None:
+        self.before.append(self.codes)
         self.codes = self.first.clone()
-        self.status.value = self.show()
+        self.decode()
 
     def paint(self, row: int, column: int, code: int, brush: int = 1) -> None:
         """Set a square of ``brush`` cells to one code."""
+        self.before.append(self.codes)
+        self.codes = self.codes.clone()
         self.codes[row : row + brush, column : column + brush] = code
 
     def run(self) -> str:
-        at = self.row.value, self.column.value
-        self.paint(*at, self.code.value, self.brush.value)
-        return self.show()
+        self.paint(self.row.value, self.column.value, self.code.value, self.brush.value)
+        return self.decode()
 
-    def show(self) -> str:
-        """Decode the grid and say what stands where."""
+    def decode(self) -> str:
+        self.picture = (self.vqgan.from_codes(self.codes[None])[0] + 1) / 2
+        return self.mark()
+
+    def mark(self) -> str:
+        """Draw picture, codes and the square of the brush; say what stands there."""
         at = self.row.value, self.column.value
-        there = int(self.codes[at])
-        self.image.value = plots.png(plots.painting(self.vqgan, self.codes, at))
+        figure = plots.painting(self.picture, self.codes, at, self.brush.value)
+        self.image.value = plots.png(figure)
         changed = int((self.codes != self.first).sum())
-        return f"row {at[0]}, column {at[1]} holds code {there}; {changed} changed"
+        there = int(self.codes[at])
+        self.status.value = (
+            f"row {at[0]}, column {at[1]} holds code {there}; {changed} changed"
+        )
+        return self.status.value
+
+
+def clicks(image: w.Image, act):
+    """Call act(x, y), both in [0, 1), on a click; None without ``ipyevents``."""
+    try:
+        from ipyevents import Event
+    except ImportError:
+        return None
+
+    def handle(event: dict) -> None:
+        x = event["relativeX"] / max(1, event["boundingRectWidth"])
+        y = event["relativeY"] / max(1, event["boundingRectHeight"])
+        act(min(max(x, 0.0), 0.999), min(max(y, 0.0), 0.999))
+
+    mouse = Event(source=image, watched_events=["click"])
+    mouse.on_dom_event(handle)
+    return mouse
 
 
 class Studio(Panel):
@@ -107,7 +195,9 @@ class Studio(Panel):
         self.cuts = w.IntSlider(value=8, min=1, max=32, description="cuts", layout=half)
         self.upload = w.FileUpload(accept="image/*", multiple=False)
         self.begin = w.Dropdown(
-            options=["noise", "gradient", "upload"], description="start", layout=half
+            options=["white", "noise", "gradient", "upload"],
+            description="start",
+            layout=half,
         )
         self.stop = w.Button(description="Stop", disabled=True)
         self.keep = w.Button(description="Save", disabled=True)
@@ -145,7 +235,7 @@ class Studio(Panel):
         if start == "upload":
             raw = uploaded(self.upload.value)
             if raw is None:
-                raise ValueError("Upload a picture first, or start from noise.")
+                raise ValueError("Upload a picture first, or start from white.")
             path = paths.cache() / "upload.png"
             path.write_bytes(raw)
             start = str(path)
@@ -222,3 +312,32 @@ def contact_sheet(settings: Settings, seeds, guides=None, vqgan=None, progress=T
         frames.append(dream.run(progress))
     titles = [f"seed {s}: {f.score:.2f}" for s, f in zip(seeds, frames, strict=True)]
     return frames, plots.grid([f.picture for f in frames], titles, 4, 1.8)
+
+
+def draw_all(runs: dict, guides: dict, vqgan=None) -> dict[str, list]:
+    """Draw several settings and say meanwhile how far they are: {name: previews}.
+
+    runs: {name: Settings}; guides: {name: ready CLIP}. The line of text is empty again
+    at the end, so that a page stores no progress.
+    """
+    from IPython import get_ipython
+    from IPython.display import display
+
+    line = None
+    if get_ipython() is not None:
+        line = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def say(text: str) -> None:
+        if line is not None:
+            line.update({"text/plain": text}, raw=True)
+
+    out = {}
+    for n, (name, s) in enumerate(runs.items()):
+        out[name] = []
+        for frame in Dream(s, [guides[g] for g in s.guides], vqgan).steps():
+            if frame.score is not None:
+                out[name].append(frame)
+                many = f"picture {n + 1} of {len(runs)}"
+                say(f"{many}, {name}: step {frame.step + 1} of {s.steps}")
+    say("")
+    return out

@@ -58,6 +58,15 @@ class Drawer:
                 with torch.no_grad():
                     old.copy_(value)
 
+    def white(self) -> None:
+        """Begin with an empty sheet."""
+        self.paint(torch.ones(1, 3, self.height, self.width, device=self.device))
+
+    def carry(self, old: "Drawer") -> None:
+        """Go on from what a drawer of the same kind, of another size, has drawn."""
+        with torch.no_grad():
+            self.paint(old.draw())
+
     def hold(self) -> None:
         """Bring the parameters back into their range, after an optimiser step."""
 

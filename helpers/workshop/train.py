@@ -1,15 +1,20 @@
 """Train a model of the course: ``python -m helpers.workshop.train NAME``.
 
-NAME is a file of recipes/: each has a function ``train(steps, seed, resume, out,
-device)`` and the name of its file in data/models, ``FILE``. A new model is one new file
-there. All runs are seeded and resumable (a checkpoint every 90 seconds in the cache
-folder); the finished file lands in data/models with its card in the metadata. Most
-recipes also need the packages that helpers/workshop/requirements.txt lists.
+NAME is a file of recipes/: each has a function ``train(steps, seed, out, device)`` and
+the name of its file in data/models, ``FILE``. A new model is one new file there. What a
+recipe's ``train`` takes besides is an option of this command (``train NAME --help``).
+All runs are seeded. Those made for a CPU are resumable (a checkpoint every 90 seconds
+in the cache folder); those made for minutes of a GPU take ``--seconds`` instead. The
+finished file lands in data/models with its card in the metadata. Most recipes also need
+the packages that helpers/workshop/requirements.txt lists.
 """
 
 import argparse
+import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -17,6 +22,7 @@ from .. import paths
 from ..device import pick_device
 
 RECIPES = Path(__file__).with_name("recipes")
+COMMON = ("steps", "seconds", "seed", "resume", "out", "device")
 
 
 def names() -> list[str]:
@@ -24,25 +30,44 @@ def names() -> list[str]:
     return sorted(p.stem for p in RECIPES.glob("*.py") if p.stem != "__init__")
 
 
+def options(train) -> dict[str, type]:
+    """What a recipe takes besides, by name: numbers, words, files, yes or no."""
+    out = {}
+    for name, parameter in signature(train).parameters.items():
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        if name not in COMMON and kinds[0] in (int, float, str, Path, bool):
+            out[name] = kinds[0]
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=names())
     parser.add_argument("--steps", type=int, help="instead of those of the recipe")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, help="as many steps as fit into them")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's own")
     parser.add_argument("--out", type=Path, help="instead of a file in data/models")
     parser.add_argument("--device", help="cpu, cuda ...; a GPU if there is one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
+    name = next((word for word in sys.argv[1:] if word in names()), None)
+    recipe = import_module(f"{__package__}.recipes.{name}") if name else None
+    own = options(recipe.train) if name else {}
+    for option, kind in own.items():
+        more = {"action": "store_true"} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{option.replace('_', '-')}", **more)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    recipe = import_module(f"{__package__}.recipes.{args.model}")
-    recipe.train(
-        seed=args.seed,
-        resume=not args.fresh,
-        out=args.out or paths.MODELS / recipe.FILE,
-        device=pick_device(args.device),
-        **({"steps": args.steps} if args.steps else {}),
-    )
+    given = {k: getattr(args, k) for k in ("steps", "seconds", "seed", *own)}
+    given = {k: v for k, v in given.items() if v is not None and v is not False}
+    given |= {"resume": False} if args.fresh else {}
+    takes = signature(recipe.train).parameters
+    for option in set(given) - set(takes):
+        if not any(p.kind == p.VAR_KEYWORD for p in takes.values()):
+            word = "fresh" if option == "resume" else option
+            parser.error(f"{name} takes no --{word}")
+    device = pick_device(args.device)
+    recipe.train(out=args.out or paths.MODELS / recipe.FILE, device=device, **given)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,26 @@ def bars(groups: dict[str, dict[str, float]], xlabel: str = "") -> None:
     plt.show()
 
 
+def intervals(groups: dict[str, dict[str, Tensor]], xlabel: str) -> None:
+    """Shares with the middle 95 % of their redraws: {row: {series: (draws,)}}."""
+    style()
+    rows, series = list(groups), list(next(iter(groups.values())))
+    figure, ax = plt.subplots(figsize=(7.2, 1.1 + 0.3 * len(rows) * len(series)))
+    for n, name in enumerate(series):
+        at = [i + 0.25 * (n - (len(series) - 1) / 2) for i in range(len(rows))]
+        draws = [100 * groups[row][name] for row in rows]
+        middle = [float(d.mean()) for d in draws]
+        low = [m - float(d.quantile(0.025)) for m, d in zip(middle, draws, strict=True)]
+        up = [float(d.quantile(0.975)) - m for m, d in zip(middle, draws, strict=True)]
+        ax.errorbar(middle, at, xerr=(low, up), fmt="o", capsize=3, label=name)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    if len(series) > 1:
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    plt.show()
+
+
 def probability_bars(ax, probabilities: dict[str, float]) -> None:
     """Horizontal bars of probabilities, named at the left, best read top to bottom."""
     drawn = ax.barh(list(probabilities), list(probabilities.values()), color=BLUE)

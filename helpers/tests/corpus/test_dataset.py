@@ -176,3 +176,17 @@ def test_near_duplicates_by_definition():
     a = np.random.default_rng(0).random((5, 48), dtype=np.float32)
     b = np.stack([a[1] + 0.01, a[3] + 0.2])
     assert build.near(a, b).tolist() == [False, True, False, False, False]
+
+
+def test_photos_dev_is_a_third_of_each_class_and_always_the_same():
+    dev, test = corpus.photos_parts(size=16, progress=False)
+    again, _ = corpus.photos_parts(size=16, progress=False)
+    ids = [{c["id"] for c in part.cards} for part in (dev, test)]
+    assert [c["id"] for c in again.cards] == [c["id"] for c in dev.cards]
+    assert not ids[0] & ids[1]
+    split = corpus.load("photos", size=16, progress=False)
+    assert len(dev) + len(test) == len(split)
+    assert abs(len(dev) - len(split) / 3) <= 1
+    for name in {c["fine"] for c in split.cards if c.get("fine")}:
+        many = [sum(c.get("fine") == name for c in s.cards) for s in (dev, split)]
+        assert abs(many[0] - many[1] / 3) < 1

@@ -407,7 +407,7 @@ def test_odd_sizes_are_said(guide, codes):
 def test_start_from_a_code_grid_that_travels_in_the_picture(
     guide, codes, tmp_path, drawer
 ):
-    run = start(guide, codes, drawer=drawer)
+    run = start(guide, codes, drawer=drawer, canvases=())
     h, w = (n // run.drawer.unit for n in (run.drawer.height, run.drawer.width))
     grid = tuple(tuple((7 * y + x) % codes.count for x in range(w)) for y in range(h))
     run = start(guide, codes, drawer=drawer, start=grid)

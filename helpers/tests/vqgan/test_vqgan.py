@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers import metrics, vqgan, weights
 from helpers.vqgan import Config, losses, published, quantizers
@@ -254,6 +255,20 @@ def test_codebook_average_goes_to_the_mean_and_revives_dead_codes():
     torch.testing.assert_close(book[:2], torch.tensor([[2.0, 0.0], [0.0, 5.0]]))
     assert moving.restart(z, g) == 1  # nobody chose code 2
     assert any(torch.equal(book[2], row) for row in z)
+
+
+@pytest.mark.parametrize("rows_at", ["cpu", "cuda"])
+def test_the_average_lives_where_its_book_lives(rows_at):
+    """A pretended GPU: fake tensors raise when two devices meet, as real ones do."""
+    with FakeTensorMode():
+        book = torch.empty(5, 3, device="cuda")
+        moving = quantizers.CodebookAverage(book)
+        z = torch.empty(7, 3, device=rows_at)
+        with pytest.raises(RuntimeError, match="device"):
+            book + torch.empty(5, 3)
+        moving.update(z, torch.zeros(7, dtype=torch.long, device=rows_at))
+        for tensor in (moving.book, *moving.state()):
+            assert tensor.device.type == "cuda"
 
 
 def test_usage_and_perplexity():

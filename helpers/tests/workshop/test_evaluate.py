@@ -13,7 +13,7 @@ def test_patches_are_what_an_early_stage_of_the_judge_gives(count):
     size = eyes.model.config.image_size
     pictures = torch.rand(count, 3, size, size)
     seen = []
-    stage = eyes.model.visual.trunk.blocks[STAGES - 1]
+    stage = eyes.model.visual.conv1[STAGES - 1]
     hook = stage.register_forward_hook(lambda m, a, out: seen.append(out))
     with torch.no_grad():
         eyes.model.encode_image(pictures)

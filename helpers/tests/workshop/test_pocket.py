@@ -1,53 +1,123 @@
-"""The fast late stages of pocket's training, against the plain modules."""
+"""The tower of pocket, its training pictures and texts, and what decides."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers.clip import contrastive_loss, fast
-from helpers.workshop.pocket import late
+from helpers import corpus
+from helpers.clip import CLIP, contrastive_loss
+from helpers.clip.tokenizer import Tokenizer, learn_merges
+from helpers.workshop.pocket import pictures
+from helpers.workshop.pocket import texts as lessons
 from helpers.workshop.pocket.head import both_ways
-from helpers.workshop.recipes.pocket import ridge
+from helpers.workshop.recipes.pocket import pocket_config, ridge, targets
+from helpers.workshop.teachers import shrink_rows
 
-timm = pytest.importorskip("timm")
-
-
-@pytest.mark.parametrize(
-    ("kernel", "stride", "size"), [(3, 1, 5), (5, 1, 10), (3, 2, 10), (5, 2, 7)]
-)
-def test_toeplitz_is_a_depthwise_convolution(kernel, stride, size):
-    from timm.layers import create_conv2d
-
-    conv = create_conv2d(
-        6, 6, kernel, stride=stride, padding="same", depthwise=True, bias=True
-    )
-    matrix = late.Toeplitz(conv)
-    x = torch.randn(2, 6, size, size, requires_grad=True)
-    torch.testing.assert_close(matrix(x), conv(x), atol=1e-5, rtol=1e-5)
-    weight = torch.randn_like(conv(x))
-    want = torch.autograd.grad((conv(x) * weight).sum(), [x, conv.weight])
-    got = torch.autograd.grad((matrix(x) * weight).sum(), [x, conv.weight])
-    for a, b in zip(got, want, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+pytest.importorskip("timm")
 
 
-def test_early_and_late_are_the_network():
-    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=7).eval()
-    for module in trunk.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    x = torch.rand(2, 3, late.SIZE, late.SIZE)
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return CLIP(pocket_config()).eval()
+
+
+@pytest.mark.parametrize("size", [64, 160, 192])
+def test_the_tower_takes_any_size(model, size):
     with torch.no_grad():
-        seen = (x - 0.498) / 0.502
-        want = trunk.forward_head(trunk.forward_features(seen), pre_logits=True)
-        y = late.early(trunk, x)
-        torch.testing.assert_close(late.late(trunk, y), want, atol=1e-4, rtol=1e-4)
-        fast.fold(trunk)
-        late.swap(trunk.blocks[late.FROZEN :])
-        torch.testing.assert_close(late.late(trunk, y), want, atol=1e-3, rtol=1e-3)
-        late.swap(trunk.blocks[late.FROZEN :], back=True)
-        assert not any(isinstance(m, late.Toeplitz) for m in trunk.modules())
+        out = model.encode_image(torch.rand(2, 3, size, size))
+    assert out.shape == (2, 384)
+    torch.testing.assert_close(out.norm(dim=1), torch.ones(2))
+
+
+def test_both_branches_start_alike_and_are_the_network(model):
+    tower, x = model.visual, torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        e = tower.early(x)
+        torch.testing.assert_close(tower.seen(e), tower.drawn(e))
+        whole = tower.trunk.forward_features(x)
+        whole = tower.trunk.forward_head(whole, pre_logits=True)
+        torch.testing.assert_close(tower.seen(e), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_gradient_reaches_the_colour_of_every_pixel(model):
+    x = torch.rand(1, 3, 64, 64, requires_grad=True)
+    (found,) = torch.autograd.grad(model.visual.colour(x).square().sum(), x)
+    assert (found.abs().sum(1) > 0).all()
+
+
+def test_a_prompt_of_the_lesson_fits_the_context():
+    assert pocket_config().context >= 48
+
+
+def test_rows_of_eight_bits_stay_close():
+    weight = torch.randn(5, 40) * torch.tensor([1, 10, 0.01, 1, 3])[:, None]
+    small, scale = shrink_rows(weight)
+    found = small.float() * scale.float()
+    assert F.cosine_similarity(found, weight).min() > 0.9999
+
+
+def test_composed_texts_have_parts_and_hide_what_is_hidden():
+    cards = [{"name": n} for n in ("cat", "red apple", "boat", "heart")]
+    texts, parts = lessons.composed(cards, 300, frozenset({"blue cat", "heart"}))
+    assert len(texts) == len(parts) == 300 and all(parts)
+    assert not any("blue cat" in t or "heart" in t for t in texts)
+
+
+def test_fast_tokens_are_the_tokenizers():
+    texts = ["a red apple and a cat", "گربه و سگ", "كتاب", "A Photo, of 3 cats"]
+    tokenizer = Tokenizer(learn_merges(texts * 3, 40), 48)
+    found = pictures.tokens(tokenizer, texts)
+    assert torch.equal(found.long(), tokenizer(texts))
+
+
+def test_targets_know_what_else_is_true():
+    """A red frog is fully a red frog, half a frog, and no cat."""
+    batch = pictures.Batch(
+        None,
+        None,
+        torch.tensor([1, 7, 1]),  # a frog, a red frog, another frog; 0 is the cat
+        torch.tensor([[-1, -1], [1, -1], [-1, -1]]),
+        1,
+    )
+    found = targets(batch, torch.arange(2), torch.ones(3))
+    want = torch.tensor([[1.0, 0, 1, 0, 1], [0.5, 1, 0.5, 0, 0.5], [1, 0, 1, 0, 1]])
+    torch.testing.assert_close(found, want / want.sum(1, keepdim=True))
+
+
+def test_a_batch_shows_what_its_captions_say():
+    names = ["cat", "red apple", "boat", "blue ball"]
+    cards = [
+        {
+            "name": n,
+            "concept": n,
+            "source": "noto",
+            "style": "emoji",
+            "id": n,
+            "name_fa": "گربه",
+        }
+        for n in names
+    ]
+    rgba = torch.zeros(4, 4, 128, 128, dtype=torch.uint8)
+    rgba[:, 3, 30:90, 30:90] = 255
+    rgba[:, 0, 30:90, 30:90] = 220
+    split = corpus.Corpus(cards, rgba)
+    made = pictures.Pictures(
+        split, torch.device("cpu"), frozenset({"green cat"}), size=200
+    )
+    made.prepare()
+    words = list(made.words.at)
+    assert "green cat" not in words
+    made.ready()
+    batch = made(40, 64)
+    assert batch.pictures.shape == (40, 3, 64, 64)
+    assert 0 <= batch.pictures.min() and batch.pictures.max() <= 1
+    assert len(batch.captions) == len(batch.shown) == len(batch.also) == 40
+    assert batch.captions.max() < len(words)
+    plain = [words[i] for i in batch.captions[: batch.plain].tolist()]
+    for text, shown in zip(plain, batch.shown.tolist(), strict=False):
+        known = sorted(names)[shown].split()[-1]
+        assert known in text or not text.isascii(), text
 
 
 def test_ridge_against_the_normal_equations():

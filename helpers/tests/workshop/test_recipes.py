@@ -2,6 +2,7 @@
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from helpers.workshop.recipes import gan
 def test_every_recipe_has_the_same_face(name):
     recipe = import_module(f"helpers.workshop.recipes.{name}")
     known = inspect.signature(recipe.train).parameters
-    for argument in ("steps", "seed", "resume", "out", "device"):
+    for argument in ("steps", "seed", "out", "device"):
         assert argument in known, f"{name}.train has no {argument}"
-    assert known["out"].default is None and known["resume"].default is True
+    assert known["out"].default is None and isinstance(known["steps"].default, int)
+    assert ("resume" in known) != ("seconds" in known)  # a CPU's night, a GPU's minutes
+    assert "resume" not in known or known["resume"].default is True
     assert "compiled" not in known
     assert recipe.FILE.endswith(".safetensors")
 
@@ -35,6 +38,25 @@ def test_the_command_finds_a_recipe_and_hands_it_all(monkeypatch, tmp_path):
         "out": tmp_path / "x.safetensors",
         "device": torch.device("cpu"),
     }
+
+
+def test_what_a_recipe_takes_besides_is_an_option(monkeypatch, tmp_path):
+    got = {}
+
+    def fake(steps=1, seconds=None, seed=3, out=None, device="cpu", batch: int = 2,
+             init: Path | None = None, smoke: bool = False, split=None):  # fmt: skip
+        got.update(seconds=seconds, seed=seed, batch=batch, init=init, smoke=smoke)
+
+    monkeypatch.setattr(gan, "train", fake)
+    words = "train gan --seconds 2.5 --seed 0 --batch 7 --init a.safetensors --smoke"
+    monkeypatch.setattr("sys.argv", [*words.split(), "--device", "cpu"])
+    train.main()
+    assert got == {"seconds": 2.5, "seed": 0, "batch": 7, "smoke": True,
+                   "init": Path("a.safetensors")}  # fmt: skip
+    assert "split" not in train.options(fake)
+    monkeypatch.setattr("sys.argv", "train gan --fresh --device cpu".split())
+    with pytest.raises(SystemExit):
+        train.main()
 
 
 @pytest.mark.slow

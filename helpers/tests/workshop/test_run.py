@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.clip import CLIP, Config
 from helpers.vqgan.losses import PatchDiscriminator
-from helpers.workshop.recipes.scratch import two_optimisers
+from helpers.workshop import run as run_module
 from helpers.workshop.recipes.vqgan import together
-from helpers.workshop.run import MIX, Average, Run, in_pairs
+from helpers.workshop.run import MIX, Average, Clock, Run, in_pairs, rate
 
 
 def learn(path, steps: int, stop: int, resume: bool) -> tuple[torch.Tensor, Run]:
@@ -49,15 +48,37 @@ def test_it_is_time_to_save_soon_and_at_the_end(tmp_path):
     assert run.due(3)
 
 
-def test_every_weight_of_clip_has_one_optimiser():
-    model = CLIP(Config(vocab=300, layers=1, text_layers=1))
-    both = two_optimisers(model, 1e-3)
-    held = [p for o in both.values() for g in o.param_groups for p in g["params"]]
-    assert len(held) == len(list(model.parameters()))
-    assert {id(p) for p in held} == {id(p) for p in model.parameters()}
-    assert all(g["peak"] for o in both.values() for g in o.param_groups)
-    if "muon" in both:
-        assert all(p.ndim == 2 for p in both["muon"].param_groups[0]["params"])
+def test_a_mean_is_the_mean_and_buffers_are_copied():
+    model = nn.BatchNorm1d(3)
+    average, start = Average(model, 0.9), model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    model(torch.randn(4, 3))
+    average.update(model, 1000)
+    torch.testing.assert_close(average.state["weight"], start + 0.1)
+    assert average.state["num_batches_tracked"] == 1 and average.finite()
+    average.state["bias"][0] = float("nan")
+    assert not average.finite()
+
+
+def test_a_clock_goes_by_steps_or_by_seconds(monkeypatch):
+    rows = list(Clock(4))
+    assert rows == [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75)]
+    now = [100.0]
+    monkeypatch.setattr(run_module.time, "time", lambda: now[0])
+    clock, due = Clock(10**9, seconds=100), []
+    for step, _ in clock:
+        now[0] += 8
+        due += [step] if clock.due else []
+    assert clock.step == 13 and clock.spent() == 104
+    assert due == [2, 4, 6, 8, 10, 12]  # more than 15 seconds later
+    assert list(Clock(5, seconds=-1)) == []  # no time was left
+
+
+def test_a_rate_warms_up_and_falls_to_a_hundredth():
+    assert rate(0.0, 2.0) < 0.02 and rate(0.02, 2.0) == 2.0
+    assert rate(0.3, 1.0) > rate(0.9, 1.0) > rate(1.0, 1.0)
+    assert rate(1.0, 1.0) == pytest.approx(0.01) == rate(1.2, 1.0)
 
 
 def test_real_and_fake_are_judged_with_the_same_statistics():

@@ -137,7 +137,7 @@ def one_side(kind: str, cuts: int = 32, steps: int = 3) -> None:
     else:
         settings = Settings(
             prompt="a red fox", width=SIZE, height=SIZE, cuts=cuts, steps=steps,
-            every=10**6, bf16=kind == "ours-bf16",
+            every=10**6, bf16=kind == "ours-bf16", canvases=(), start="noise",
         )  # fmt: skip
         run = dream.Dream(settings, [guide], codes)
         began = time.perf_counter()

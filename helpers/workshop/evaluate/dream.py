@@ -2,9 +2,9 @@
 
 Fifty captions of OpenMoji, drawn by lot, become pictures; the **judge**, which never
 guided, says which of the fifty captions fits each picture. ``vqgan`` is the default of
-the course, ``pixel`` the same guide on raw pixels, to show what the VQGAN adds. Give
-a last number for fewer seeds (``evaluate dream vqgan 1``). Results are kept, so a
-stopped run goes on.
+the course, ``plain`` the same with one guide on one canvas from noise, ``pixel`` that
+on raw pixels. Give a last number for fewer seeds (``evaluate dream vqgan 1``). Results
+are kept, so a stopped run goes on.
 """
 
 import hashlib
@@ -22,9 +22,11 @@ from ...dream.cutouts import whole
 
 COUNT, SEEDS = 50, (0, 1, 2)
 KEPT = Path("~/.cache/pictures-and-words/evaluate-dream.json").expanduser()
+PLAIN = Settings(guides=("pocket",), canvases=(), start="noise")
 RUNS = {
-    "vqgan": Settings(steps=100),
-    "pixel": Settings(drawer="pixel", options={"block": 1}, steps=100),
+    "vqgan": Settings(),
+    "plain": PLAIN,
+    "pixel": replace(PLAIN, drawer="pixel", options={"block": 1}),
 }
 
 
@@ -54,37 +56,60 @@ def fingerprint(model: torch.nn.Module) -> str:
     return raw.hexdigest()[:16]
 
 
-def results(kind: str, seeds=SEEDS) -> list[dict]:
-    """One row a picture: the rank of the right caption, and both scores."""
+def results(kind: str, seeds=SEEDS, judges=("judge",)) -> dict[str, list[dict]]:
+    """For each judge one row a picture: the rank of the right caption, both scores.
+
+    ``judges``: names or paths; all see the same pictures, each drawn once. A judge that
+    knows pictures of nothing says, too, whether this is one.
+    """
     names = captions()
-    guides, judge = [clip.load("pocket")], clip.load("judge")
+    guides = [clip.load(name) for name in RUNS[kind].guides]
+    ready = {name: clip.load(name) for name in judges}
     codes = vqgan.load("pocket")
-    wishes = judge.embed_texts(names)
-    mark = f"{kind} {guides[0].fingerprint} {judge.fingerprint} "
-    mark += fingerprint(codes) if kind == "vqgan" else "-"
-    mark += f" {json.dumps(asdict(RUNS[kind]), sort_keys=True)}"
-    rows = read().get(mark, {})
+    end = fingerprint(codes) if kind != "pixel" else "-"
+    end += f" {json.dumps(asdict(RUNS[kind]), sort_keys=True)}"
+    seen = " ".join(guide.fingerprint for guide in guides)
+    marks = {
+        name: f"{kind} {seen} {judge.fingerprint} {end}"
+        for name, judge in ready.items()
+    }
+    wishes = {name: judge.embed_texts(names) for name, judge in ready.items()}
+    rows = {name: read().get(mark, {}) for name, mark in marks.items()}
     for seed in seeds:
         for n, name in enumerate(tqdm(names, desc=f"{kind}, seed {seed}")):
-            if f"{seed} {n}" in rows:
+            missing = [j for j in judges if f"{seed} {n}" not in rows[j]]
+            if not missing:
                 continue
             settings = replace(RUNS[kind], prompt=f'"{name}"', seed=seed)
             frame = Dream(settings, guides, codes).run(progress=False)
-            picture = frame.picture[None].to(judge.device)
-            scores = wishes @ whole(judge, picture).cpu()
-            rows[f"{seed} {n}"] = {
-                "rank": int((scores > scores[n]).sum()),
-                "guide": frame.score,
-                "judge": float(scores[n]),
-            }
-            kept = read()  # another process may have written meanwhile
-            kept.setdefault(mark, {}).update(rows)
-            KEPT.parent.mkdir(parents=True, exist_ok=True)
-            KEPT.write_text(json.dumps(kept))
-    return [rows[f"{s} {n}"] for s in seeds for n in range(len(names))]
+            for j in missing:
+                row = verdict(ready[j], frame.picture, wishes[j], n)
+                rows[j][f"{seed} {n}"] = row | {"guide": frame.score}
+                kept = read()  # another process may have written meanwhile
+                kept.setdefault(marks[j], {}).update(rows[j])
+                KEPT.parent.mkdir(parents=True, exist_ok=True)
+                KEPT.write_text(json.dumps(kept))
+    return {
+        j: [rows[j][f"{s} {n}"] for s in seeds for n in range(len(names))]
+        for j in judges
+    }
 
 
-def show(kinds: list[str]) -> None:
+def verdict(judge: clip.Embedder, picture: torch.Tensor, wishes, right: int) -> dict:
+    """What a judge says of a picture (3, H, W), given its ``wishes`` (N, D).
+
+    The rank of the right one, its score, and whether "nothing" fits better still.
+    """
+    seen = whole(judge, picture[None].to(judge.device)).cpu()
+    scores = wishes @ seen
+    row = {"rank": int((scores > scores[right]).sum()), "judge": float(scores[right])}
+    if "nothing" in judge.card:
+        none = judge.embed_texts([judge.card["nothing"]])[0] @ seen
+        row["nothing"] = bool(none > scores.max())
+    return row
+
+
+def show(kinds: list[str], judges=("judge",)) -> None:
     seeds = SEEDS
     if kinds and kinds[-1].isdigit():  # a last number: so many seeds
         *kinds, count = kinds
@@ -92,10 +117,13 @@ def show(kinds: list[str]) -> None:
     print(f"{COUNT} captions, {len(seeds)} seeds; chance in the top 5: 10 %")
     print(f"{'drawer':10s}{'top 1':>8s}{'top 5':>8s}{'guide':>8s}{'judge':>8s}")
     for kind in kinds or ["vqgan", "pixel"]:
-        rows = results(kind, seeds)
-        ranks = torch.tensor([r["rank"] for r in rows]).float()
-        mean = {k: sum(r[k] for r in rows) / len(rows) for k in ("guide", "judge")}
-        print(
-            f"{kind:10s}{(ranks < 1).float().mean():8.1%}"
-            f"{(ranks < 5).float().mean():8.1%}{mean['guide']:8.2f}{mean['judge']:8.2f}"
-        )
+        for name, rows in results(kind, seeds, judges).items():
+            ranks = torch.tensor([r["rank"] for r in rows]).float()
+            mean = {k: sum(r[k] for r in rows) / len(rows) for k in ("guide", "judge")}
+            line = f"{kind:10s}{(ranks < 1).float().mean():8.1%}"
+            line += f"{(ranks < 5).float().mean():8.1%}"
+            line += f"{mean['guide']:8.2f}{mean['judge']:8.2f}"
+            if "nothing" in rows[0]:
+                none = sum(r["nothing"] for r in rows) / len(rows)
+                line += f"  shows nothing: {none:.0%}"
+            print(line + (f"  ({name})" if len(judges) > 1 else ""))

@@ -12,21 +12,20 @@ import torch.nn.functional as F
 from ... import clip, corpus, vqgan, weights
 from ...metrics import frechet, psnr, sharpness, usage
 
-STAGES = 2  # of the judge, whose features of patches are compared
+STAGES = 9  # modules of the judge's stem, three convolutions: their features compare
 
 
 @torch.no_grad()
 def patches(eyes: clip.Embedder, pictures: torch.Tensor) -> torch.Tensor:
-    """Early features of an EfficientNet CLIP: (N, 3, H, W) in [0, 1] -> (patches, C).
+    """Early features of a ViT with a stem: (N, 3, H, W) in [0, 1] -> (patches, C).
 
-    One row for every place that the first ``STAGES`` stages give, 4 pixels apart.
+    One row for every place that its first three convolutions give, 4 pixels apart.
     """
     model, size, rows = eyes.model, eyes.model.config.image_size, []
-    trunk = model.visual.trunk
     for x in pictures.split(32):
         x = F.interpolate(x.to(eyes.device), (size, size), mode="bicubic")
         x = (x.clamp(0, 1) - model.pixel_mean) / model.pixel_std
-        x = trunk.blocks[:STAGES](trunk.bn1(trunk.conv_stem(x)))
+        x = model.visual.conv1[:STAGES](x)
         rows.append(x.permute(0, 2, 3, 1).flatten(0, 2).cpu())
     return torch.cat(rows)
 

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..run import learning_rate
-from .texts import Texts
+from ..run import Clock, rate
 
-STEPS, BATCH, SCALE = 500, 256, 25.0
+BATCH, SCALE = 256, 25.0
 PHOTO = 1.0  # weight of the pseudo-photographs beside the drawings
 
 
@@ -27,9 +26,9 @@ def both_ways(scores: Tensor, target: Tensor, own: Tensor) -> Tensor:
     of the batch shows is asked for its pictures. Without that half, pictures that fit
     everything a little come first in every search.
     """
-    shown = own.sum(0) > 0
-    share = own[:, shown] / own[:, shown].sum(0)
-    found = -(share * scores[:, shown].log_softmax(0)).sum(0).mean()
+    asked = own.sum(0) > 0
+    share = own[:, asked] / own[:, asked].sum(0)
+    found = -(share * scores[:, asked].log_softmax(0)).sum(0).mean()
     return F.cross_entropy(scores, target) + found
 
 
@@ -53,69 +52,69 @@ class ClassMeans:
     def draw(self, classes: Tensor, g: torch.Generator) -> Tensor:
         """(N,) classes -> (N, 1280) features with that class logit between 6 and 14."""
         n = len(classes)
-        goal = torch.rand(n, generator=g) * 8 + 6
-        steps = (goal - self.start[classes]) / self.gain[classes]
-        noise = self.spread[torch.randint(len(self.spread), (n,), generator=g)]
-        size = 0.5 * torch.rand(n, 1, generator=g)
-        out = self.mean + steps[:, None] * self.way[classes] + size * noise
+        goal = (torch.rand(n, generator=g) * 8 + 6).to(self.mean.device)
+        far = (goal - self.start[classes]) / self.gain[classes]
+        rows = torch.randint(len(self.spread), (n,), generator=g)
+        noise = self.spread[rows.to(self.mean.device)]
+        size = 0.5 * torch.rand(n, 1, generator=g).to(self.mean.device)
+        out = self.mean + far[:, None] * self.way[classes] + size * noise
         return out.clamp(min=0)
 
 
+def class_words(names: Tensor, true, weight) -> Tensor:
+    """Where ConSE starts: the mean vector of each class's names as used, (1000, D)."""
+    pairs = zip(weight, true, strict=True)
+    found = [torch.tensor(w, device=names.device) @ names[t] for w, t in pairs]
+    return F.normalize(torch.stack(found), dim=-1)
+
+
 def fit_classes(
-    tower, features: Tensor, concept: Tensor, texts: Texts, seed: int
+    tower, seen, drawn: Tensor, concept: Tensor, wording, known, tables, clock: Clock
 ) -> None:
-    """Fit ``tower.classes``, its sharpness and, gently, ``tower.proj`` in place.
+    """Fit ``tower.classes`` and its sharpness in place.
 
-    features (N, 1280) of drawings, concept (N,) their rows of ``texts``.
+    seen (N, 1280): plain features of drawings; drawn (N, D): what the other ways into
+    the space give for them; concept (N,): what they show. ``wording()`` gives one
+    vector a concept. known (M, D): vectors of ImageNet's names; tables: which are
+    true of each class, and how much each is used.
     """
-    classifier = tower.trunk.classifier
-    means = ClassMeans(features, classifier)
-    known = texts.imagenet
-    pairs = zip(texts.weight, texts.true, strict=True)
-    names = [torch.tensor(weight) @ known[true] for weight, true in pairs]
-    with torch.no_grad():  # where ConSE starts: the mean of a class's names, as used
-        tower.classes.weight.copy_(F.normalize(torch.stack(names), dim=-1).T)
-    hide = torch.zeros(1000, len(known), dtype=torch.bool)
-    for row, true in enumerate(texts.true):
-        hide[row, true] = True
+    classifier, device = tower.trunk.classifier, seen.device
+    true, weight = tables
+    means = ClassMeans(seen, classifier)
+    with torch.no_grad():
+        tower.classes.weight.copy_(class_words(known, true, weight).T)
+    hide = torch.zeros(1000, len(known), dtype=torch.bool, device=device)
+    for row, names in enumerate(true):
+        hide[row, names] = True
     params = [tower.classes.weight, tower.sharpness]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": params, "peak": 3e-3},
-            {"params": tower.proj.parameters(), "peak": 1e-3},
-        ],
-        weight_decay=0.0,
-    )
-    for group in optimiser.param_groups:
-        for p in group["params"]:
-            p.requires_grad_(True)
-    g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-
-    def see(x: Tensor, lost: float) -> Tensor:
-        with torch.no_grad():
-            logits = classifier(x)
-        part = tower.proj(F.dropout(x, lost))
-        part = part + tower.classes((tower.sharpness * logits).softmax(-1))
-        return SCALE * F.normalize(part, dim=-1)
-
-    for step in range(STEPS):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, STEPS, group["peak"], 20)
-        rows = torch.randint(len(features), (BATCH,), generator=g)
-        words = texts.wording(g)
+    optimiser = torch.optim.AdamW(params, weight_decay=0.0)
+    for p in params:
+        p.requires_grad_(True)
+    g, rng = torch.Generator().manual_seed(0), random.Random(0)
+    for _, part in clock:
+        optimiser.param_groups[0]["lr"] = rate(part, 3e-3, warm=0.04)
+        rows = torch.randint(len(seen), (BATCH,), generator=g).to(device)
+        words = wording()
         own = F.one_hot(concept[rows], len(words)).float()
-        loss = both_ways(see(features[rows], 0.3) @ words.T, own, own)
+        with torch.no_grad():
+            logits = classifier(seen[rows])
+        out = F.dropout(drawn[rows], 0.2) + tower.named(logits)
+        loss = both_ways(SCALE * F.normalize(out, dim=-1) @ words.T, own, own)
         classes = torch.randint(1000, (BATCH,), generator=g)
-        scores = see(means.draw(classes, g), 0.0) @ known.T
+        with torch.no_grad():
+            logits = classifier(means.draw(classes.to(device), g))
+        scores = SCALE * F.normalize(tower.named(logits), dim=-1) @ known.T
         # one true name of the class is the target; its other true names are left out
-        right = [
-            rng.choices(texts.true[c], texts.weight[c])[0] for c in classes.tolist()
-        ]
-        right = torch.tensor(right)
-        others = hide[classes].clone()
-        others[torch.arange(BATCH), right] = False
+        right = [rng.choices(true[c], weight[c])[0] for c in classes.tolist()]
+        right = torch.tensor(right, device=device)
+        others = hide[classes.to(device)].clone()
+        others[torch.arange(BATCH, device=device), right] = False
         photo = F.cross_entropy(scores.masked_fill(others, -1e4), right)
         optimiser.zero_grad()
         (loss + PHOTO * photo).backward()
         optimiser.step()
-    print(f"class names: drawings {loss:.3f}, pseudo-photographs {photo:.3f}")
+    print(
+        f"class names, {clock.step} steps: drawings {loss:.3f}, photographs {photo:.3f}"
+    )
+    for p in params:
+        p.requires_grad_(False)

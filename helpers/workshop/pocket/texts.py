@@ -1,4 +1,7 @@
-"""The texts that teach ``pocket`` its words."""
+"""The texts that teach ``pocket`` its words, and the vectors that they shall get.
+
+Dims: N texts, D the 384 numbers of a sentence vector.
+"""
 
 import math
 import random
@@ -8,18 +11,46 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import corpus
-from ..teachers import WordNet, imagenet_synsets, sentence_vectors
+from ...corpus import colours
+from ...corpus.painted import colour_word
+from ..teachers import MiniLM, WordNet, carried_texts, imagenet_synsets
 
-PHOTO = ("{}", "a photo of {}", "a picture of {}")
 WHITE = 0.2  # 0 leaves the sentence vectors as they are, 0.5 whitens them
 OWN = 3.0  # how much a class's own names are used (imagenet_texts)
 MOST_LEAVES = 400  # a parent above more ImageNet classes than "animal" says too little
+PARTS = 0.4  # how much the parts of a composed text are added to its sentence vector
+STYLES = (
+    "an oil painting,a watercolour,a pencil drawing,a sketch,a photograph,a photo,"
+    "a cartoon,clip art,an emoji,pixel art,a stained glass window,a poster,a portrait,"
+    "an icon,a 3-D render,a black and white photo,a mosaic,a postage stamp,graffiti,"
+    "a children's drawing,an illustration,a statue,a toy,a logo"
+).split(",")
+STYLES_FA = {
+    "نقاشی رنگ روغن": "an oil painting",
+    "عکس": "a photo",
+    "نقاشی": "a painting",
+    "طراحی": "a sketch",
+    "کارتون": "a cartoon",
+    "پرتره": "a portrait",
+}
+WHERE = (
+    "in front of,next to,beside,with,on,under,behind,near,holding,inside,above"
+).split(",")
 
 
-def concept_texts(split: corpus.Corpus) -> dict[str, list[str]]:
+def silhouettes(split: corpus.Corpus) -> list[dict]:
+    """The cards of the black icons: their words are learnt without their pictures."""
+    if packed := carried_texts():
+        return packed["silhouettes"]
+    keys = ("source", "name", "concept", "style")
+    found = [c for c in split.cards if c["source"] == "gameicons"]
+    return [{k: c[k] for k in keys} for c in found]
+
+
+def concept_texts(cards: list[dict]) -> dict[str, list[str]]:
     """Per concept the English texts that may stand for it (name, article, keywords)."""
     table: dict[str, list[str]] = {}
-    for c in split.cards:
+    for c in cards:
         name = c["name"]
         rows = table.setdefault(c["concept"], [])
         if c["source"] == "gameicons" and c["concept"].startswith("w:"):
@@ -42,6 +73,8 @@ def imagenet_texts() -> tuple[list[str], list[list[int]], list[list[float]]]:
     words that people use and that say something, "dog" rather than "canid" or "animal"
     (information content, Resnik 1995: the fewer classes it covers, the more it says).
     """
+    if packed := carried_texts():
+        return packed["imagenet"], packed["true"], packed["weight"]
     net, leaves = WordNet(), imagenet_synsets()
     below: dict[str, list[int]] = {}
     for index, leaf in enumerate(leaves):
@@ -71,34 +104,37 @@ def word_texts() -> list[str]:
 
     Words with a capital are left out: they are people, places and Latin species.
     """
+    if packed := carried_texts():
+        return packed["words"]
     net = WordNet()
     lemmas = (w for s in net.physical() for w in net.lemmas[s][:2])
     return list(dict.fromkeys(w for w in lemmas if w.islower()))
 
 
-def spread(vectors: Tensor, table: dict[str, list[str]]) -> Tensor:
-    """Sentence vectors (N, 384) made more telling, at length 1 again.
+class Spread:
+    """Makes sentence vectors (N, D) more telling, at length 1 again.
 
     What all concept names share is taken away (their mean), and what they have much of
     is shrunk: each principal axis is divided by the power ``WHITE`` of its variance.
     Sentence encoders spend few axes on most of what they say; without this the angles
     between names are narrow, and the nearest picture is seldom the right one.
     """
-    flat = [t for rows in table.values() for t in rows]
-    names = [rows[0] for rows in table.values()]
-    at = {text: i for i, text in enumerate(flat)}
-    names = sentence_vectors(flat, "concepts")[[at[n] for n in names]]
-    mean = names.mean(0)
-    names = F.normalize(names - mean, dim=-1)
-    variance, axes = torch.linalg.eigh(names.T @ names / len(names))
-    whiten = axes * variance.clamp(min=1e-4) ** -WHITE @ axes.T
-    return F.normalize(F.normalize(vectors - mean, dim=-1) @ whiten, dim=-1)
+
+    def __init__(self, names: Tensor):
+        self.mean = names.mean(0)
+        names = F.normalize(names - self.mean, dim=-1)
+        variance, axes = torch.linalg.eigh(names.T @ names / len(names))
+        self.whiten = axes * variance.clamp(min=1e-4) ** -WHITE @ axes.T
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        vectors = F.normalize(vectors - self.mean, dim=-1)
+        return F.normalize(vectors @ self.whiten, dim=-1)
 
 
-def phrases(split: corpus.Corpus, count: int, seed: int = 7) -> list[str]:
+def phrases(cards: list[dict], count: int, seed: int = 7) -> list[str]:
     """Random compositions of caption words, so that new names find their place."""
     rng = random.Random(seed)
-    names = sorted({c["name"].lower() for c in split.cards})
+    names = sorted({c["name"].lower() for c in cards})
     words = sorted({w for n in names for w in n.split() if w.isalpha() and len(w) > 2})
     forms = (
         "{w} {v}",
@@ -116,7 +152,6 @@ def phrases(split: corpus.Corpus, count: int, seed: int = 7) -> list[str]:
         "a photo of a {w} {n}",
         "{n}, {w}",
     )
-    colours = "red orange yellow green blue purple pink brown black white grey".split()
     out = {}
     while len(out) < count:
         text = rng.choice(forms).format(
@@ -124,81 +159,139 @@ def phrases(split: corpus.Corpus, count: int, seed: int = 7) -> list[str]:
             v=rng.choice(words),
             n=rng.choice(names),
             m=rng.choice(names),
-            c=rng.choice(colours),
+            c=rng.choice(colours.NAMES),
         )
         out[text] = None
     return list(out)
 
 
-class Texts:
-    """The vectors of all concepts, several wordings each, and of ImageNet's names."""
+def composed(
+    cards: list[dict], count: int, hidden=frozenset(), more=("thing",), seed: int = 8
+) -> tuple[list[str], list[list[str]]]:
+    """Texts of several parts, and the parts of each: what a long prompt consists of.
 
-    def __init__(self, split: corpus.Corpus):
-        table = concept_texts(split)
-        self.flat = [t for rows in table.values() for t in rows]
-        self.index = {concept: i for i, concept in enumerate(table)}
-        self.count = torch.tensor([len(rows) for rows in table.values()])
-        self.names, self.true, self.weight = imagenet_texts()
-        self.set(
-            spread(sentence_vectors(self.flat, "concepts"), table),
-            spread(sentence_vectors(self.names, "imagenet"), table),
-        )
-
-    def set(self, vectors: Tensor, imagenet: Tensor) -> None:
-        """Vectors of all wordings and of ImageNet's names, (texts, 384) each.
-
-        At first those of the sentence encoder; later those of the text tower itself.
-        """
-        parts, most = vectors.split(self.count.tolist()), int(self.count.max())
-        self.vectors = torch.stack([F.pad(p, (0, 0, 0, most - len(p))) for p in parts])
-        self.imagenet = imagenet
-
-    def wording(self, g: torch.Generator) -> Tensor:
-        """One random wording per concept, (concepts, 384)."""
-        pick = (torch.rand(len(self.count), generator=g) * self.count).long()
-        return self.vectors[torch.arange(len(pick)), pick]
-
-
-def student_texts(split: corpus.Corpus) -> tuple[list[str], Tensor, Tensor]:
-    """Texts of stage 2, their sentence vectors, and how often each is drawn.
-
-    A Persian name has the vector of its English twin.
+    Two objects, colour + object, style + object, portraits with a ground. ``hidden``
+    names are never composed; ``more``: things that no drawing shows (one in five).
     """
-    table = concept_texts(split)
-    flat = [t for rows in table.values() for t in rows]
-    imagenet, _, _ = imagenet_texts()
-    words, mixed = word_texts(), phrases(split, 40_000)
-    groups = [
-        (flat, sentence_vectors(flat, "concepts"), 0.25),
-        (imagenet, sentence_vectors(imagenet, "imagenet"), 0.1),
-        (words, sentence_vectors(words, "words"), 0.3),
-        (mixed, sentence_vectors(mixed, "phrases"), 0.15),
-    ]
-    lookup = dict(zip(flat, groups[0][1], strict=True))
-    persian = {}
-    for c in split.cards:
-        if c.get("name_fa") and c["name"] in lookup:
-            for form in ("{}", "یک {}", "عکس {}", "تصویری از {}"):
-                persian[form.format(c["name_fa"])] = lookup[c["name"]]
-            for word in c.get("keywords_fa", [])[:2]:
-                persian.setdefault(f"{c['name_fa']}، {word}", lookup[c["name"]])
-    groups.append((list(persian), torch.stack(list(persian.values())), 0.2))
-    texts = [t for rows, _, _ in groups for t in rows]
-    vectors = spread(torch.cat([v for _, v, _ in groups]), table)
-    share = torch.cat([torch.full((len(r),), s / len(r)) for r, _, s in groups])
-    return texts, vectors, share
+    rng = random.Random(seed)
+    names = sorted({c["name"].lower() for c in cards} - hidden)
+    a = corpus.article
+
+    def thing(colour: float) -> tuple[str, list[str]]:
+        name = rng.choice(more if rng.random() < 0.2 else names)
+        if rng.random() < colour and not colour_word(name):
+            word = rng.choice(colours.NAMES)
+            if f"{word} {name}" not in hidden:
+                return a(f"{word} {name}"), [word, name]
+        return a(name), [a(name)]
+
+    out: dict[str, list[str]] = {}
+    while len(out) < count:
+        kind = rng.random()
+        one, first = thing(0.4)
+        two, second = thing(0.3)
+        style = rng.choice(STYLES)
+        ground = rng.choice(colours.NAMES)
+        if kind < 0.2:
+            one, first = thing(1.0)
+            text = rng.choice(("{}", "a picture of {}", "a photo of {}")).format(one)
+            parts = first
+            if rng.random() < 0.5:
+                text = text.removeprefix("a ").removeprefix("an ")
+        elif kind < 0.42:
+            form = rng.choice(("{} and {}", "{} and {}", "a picture of {} and {}"))
+            text, parts = form.format(one, two), first + second
+        elif kind < 0.55:
+            text, parts = f"{one} {rng.choice(WHERE)} {two}", first + second
+        elif kind < 0.7:
+            text, parts = f"{style} of {one}", [style, *first]
+        elif kind < 0.78:
+            forms = "{} on a {} background", "{} on {}", "{}, {} background"
+            text, parts = rng.choice(forms).format(one, ground), [*first, ground]
+        elif kind < 0.93:
+            text = f"{style} of {one} {rng.choice(WHERE)} {two}"
+            parts = [style, *first, *second]
+            if rng.random() < 0.3:
+                text, parts = f"{text}, {ground} background", [*parts, ground]
+        else:
+            three, third = thing(0.3)
+            text, parts = f"{one}, {two} and {three}", first + second + third
+        out[text] = parts
+    return list(out), list(out.values())
 
 
-def main() -> None:
-    """Compute and cache every sentence vector (minutes)."""
-    split = corpus.load("train", size=80)
-    table = concept_texts(split)
-    sentence_vectors([t for rows in table.values() for t in rows], "concepts")
-    sentence_vectors(imagenet_texts()[0], "imagenet")
-    print(len(imagenet_texts()[0]), "ImageNet texts")
-    sentence_vectors(word_texts(), "words")
-    sentence_vectors(phrases(split, 40_000), "phrases")
+def persian(cards: list[dict], count: int, seed: int = 9) -> dict[str, str]:
+    """Persian texts and their English twins: all names, then ``count`` composed."""
+    rng, out = random.Random(seed), {}
+    cards = [c for c in cards if c.get("name_fa")]
+    for c in cards:
+        for form in ("{}", "یک {}", "عکس {}", "تصویری از {}"):
+            out[form.format(c["name_fa"])] = c["name"]
+        for word in c.get("keywords_fa", [])[:2]:
+            out.setdefault(f"{c['name_fa']}، {word}", c["name"])
+    pairs = dict(zip(colours.NAMES_FA, colours.NAMES, strict=True))
+    for fa, en in pairs.items():
+        out |= {fa: en, f"رنگ {fa}": en}
+    for _ in range(count if cards else 0):
+        c, d = rng.choice(cards), rng.choice(cards)
+        one, two = c["name"].lower(), d["name"].lower()
+        fa, en = rng.choice(list(pairs.items()))
+        kind = rng.random()
+        if kind < 0.5 and not colour_word(one):
+            out[f"{c['name_fa']} {fa}"] = f"{en} {one}"
+        elif kind < 0.75:
+            out[f"{c['name_fa']} و {d['name_fa']}"] = (
+                f"{corpus.article(one)} and {corpus.article(two)}"
+            )
+        elif kind < 0.9:
+            style, twin = rng.choice(list(STYLES_FA.items()))
+            out[f"{style} {c['name_fa']}"] = f"{twin} of {corpus.article(one)}"
+        else:
+            out[f"{c['name_fa']} روی زمینه {fa}"] = (
+                f"{corpus.article(one)} on a {en} background"
+            )
+    return out
 
 
-if __name__ == "__main__":
-    main()
+class Lesson:
+    """All texts of the text tower's training, their goals, and how often each is drawn.
+
+    ``texts`` (N), ``goal`` (N, D) on the device of ``read``, ``share`` (N,). A Persian
+    text has the goal of its English twin; a composed text also leans to its parts.
+    """
+
+    def __init__(self, cards, icons, read: MiniLM, hidden=frozenset(), size: int = 1):
+        table = concept_texts([*cards, *icons])
+        names = [rows[0] for rows in table.values()]
+        flat = list(dict.fromkeys(t for rows in table.values() for t in rows))
+        self.spread = Spread(read(names))
+        words = word_texts()
+        things = [w for w in words if w not in hidden]
+        whole, parts = composed(cards, 160_000 // size, hidden, things)
+        twins = persian(cards, 40_000 // size)
+        groups = [
+            (flat, 0.2),
+            (imagenet_texts()[0][::size], 0.08),
+            (words[::size], 0.2),
+            (phrases(cards, 40_000 // size), 0.1),
+            (colours.NAMES, 0.01),
+            (whole, 0.25),
+            (list(twins), 0.16),
+        ]
+        known = list(dict.fromkeys(t for rows, _ in groups[:-1] for t in rows))
+        more = {t for rows in parts for t in rows} | set(twins.values())
+        known += sorted(more - set(known))
+        at = {t: i for i, t in enumerate(known)}
+        vectors = self.spread(read(known))
+        pieces = torch.tensor([at[t] for rows in parts for t in rows])
+        owner = torch.tensor([n for n, rows in enumerate(parts) for _ in rows])
+        device = vectors.device
+        sums = torch.zeros(len(whole), vectors.shape[1], device=device)
+        sums.index_add_(0, owner.to(device), vectors[pieces.to(device)])
+        rows = torch.tensor([at[t] for t in whole], device=device)
+        leaned = vectors[rows] + PARTS * F.normalize(sums, dim=-1)
+        vectors[rows] = F.normalize(leaned, dim=-1)
+        self.texts = [t for rows, _ in groups for t in rows]
+        which = [at[twins.get(t, t)] for t in self.texts]
+        self.goal = vectors[torch.tensor(which, device=device)]
+        self.share = torch.cat([torch.full((len(r),), s / len(r)) for r, s in groups])

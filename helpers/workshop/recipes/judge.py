@@ -1,8 +1,74 @@
-"""The judge of notebook 05: made as ``pocket`` is, from EfficientNet-Lite2."""
+"""``judge``: ``python -m helpers.workshop.train judge --seconds 280``.
 
-from functools import partial
+A CLIP that judges and never guides, made so that it shares no blind spot with the
+guides: random weights at the start, other artists, another tokenizer, and wrong
+pictures among its answers (adversarial/wrong.py), all of them attacked (robust.py).
+"""
 
-from . import pocket
+import time
+from pathlib import Path
+
+import torch
+
+from ... import clip, vqgan
+from ...clip import CLIP, Config
+from ...corpus import painted
+from ..adversarial import robust
+from ..adversarial.wrong import Wrong
+from .scratch import drawings, tokenizer
 
 FILE = "judge.safetensors"
-train = partial(pocket.train, name="judge")
+WITHOUT = ("fluentflat", "notov1")  # artists that the guides know and it does not
+
+
+def config() -> Config:
+    return Config(
+        embed=160,
+        image_size=96,
+        width=256,
+        layers=5,
+        heads=8,
+        vocab=3000,
+        context=32,
+        text_width=128,
+        text_layers=3,
+        causal=False,
+        pool="mean",
+    )
+
+
+def texts(split) -> list[str]:
+    """Names and keywords alone, no styles: other texts than ``scratch`` learns from."""
+    out = []
+    for c in split.cards:
+        out += [c["name"], c["name"], *c.get("keywords", [])]
+        out += [t for t in (c.get("name_fa"),) if t]
+    return out
+
+
+def train(
+    steps: int = 4000,
+    seconds: float | None = None,
+    seed: int = 20,
+    out: Path | None = None,
+    device="cpu",
+    batch: int = 768,
+    eps: float = 1.5,
+    smoke: bool = False,
+) -> CLIP:
+    """Train it; a fifth of the ``seconds`` goes into the failed drawings."""
+    began, split = time.time(), drawings(WITHOUT, smoke)
+    batch, device = 32 if smoke else batch, torch.device(device)
+    c = config()
+    recipe = robust.Recipe("judge", c, batch, eps, 2, seed=seed, steps=steps)
+    words = tokenizer("judge", texts(split), c.vocab, c.context)
+    c.vocab = len(words)
+    paint = painted.Painted(split, device, seed=seed)
+    guide, codes = clip.load("pocket", device), vqgan.load("pocket", device)
+    codes.eval().requires_grad_(False)
+    until = began + 0.2 * (seconds or 1e6)
+    wrong = Wrong(paint, c.image_size, guide, codes, until, seed, smoke)
+    print(f"{wrong.failed} failed drawings, {time.time() - began:.0f} s", flush=True)
+    del guide
+    left = seconds and seconds - (time.time() - began)
+    return robust.fit(recipe, split, paint, words, left, out, wrong, smoke)

@@ -1,0 +1,1 @@
+"""DALL-E 1 and 2 in miniature."""

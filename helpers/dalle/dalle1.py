@@ -1,0 +1,204 @@
+"""DALL-E 1 in miniature: caption and picture as one stream (Ramesh et al. 2021).
+
+Dims: B batch, T caption tokens, n codes a side. A stream is T caption tokens (<start>,
+words, <end>, padding), then n * n codes of a VQGAN, row by row; a GPT predicts each
+from all before it. To caption a picture the same GPT reads the codes first.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .. import gpt, paths, vqgan, weights
+from ..clip import Embedder
+from ..clip.files import merges
+from ..clip.tokenizer import Tokenizer, check_texts
+from ..device import pick_device
+
+
+class Dalle1:
+    """A trained DALL-E 1: words in, pictures out, and back.
+
+    ``styles``: what it was taught to draw in, to be named in the caption ("3-D emoji of
+    a red apple"). An empty caption "" asks for any picture.
+    """
+
+    def __init__(self, model, codes: vqgan.VQGAN, tokenizer: Tokenizer, card, styles):
+        self.model, self.vqgan, self.tokenizer = model.eval(), codes, tokenizer
+        self.card, self.styles = card, styles
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.place.device
+
+    @property
+    def grid(self) -> int:
+        """n, codes a side."""
+        return self.model.config.grid
+
+    def words(self, captions: list[str]) -> Tensor:
+        """Captions -> (B, T) tokens of the stream, padded.
+
+        Every place has a padding token of its own, as in the paper (§2.2).
+        """
+        tokens = self.tokenizer(check_texts(captions))
+        return stream_words(tokens, self.tokenizer, self.model.config).to(self.device)
+
+    @torch.no_grad()
+    def draw_codes(
+        self,
+        captions: list[str],
+        seed: int = 0,
+        guidance: float = 3.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        begin: Tensor | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """One picture a caption, as codes (B, n, n).
+
+        guidance: 1 draws what fits the caption, more of it draws what fits this caption
+        better than none (classifier-free guidance, Ho and Salimans 2022), 0 ignores the
+        caption. ``begin`` (B, m): the first m codes are given. temperature, top_k,
+        top_p: see ``filter_logits``. Raises ValueError for values out of range.
+        """
+        if not guidance >= 0:
+            raise ValueError(f"The guidance must be 0 or more, not {guidance}.")
+        if not temperature >= 0:
+            raise ValueError(f"The temperature must be 0 or more, not {temperature}.")
+        count, c = len(captions), self.model.config
+        codes = torch.zeros(count, 0, dtype=torch.long, device=self.device)
+        if begin is not None:
+            codes = begin.to(codes)
+            if codes.ndim != 2 or len(codes) != count or codes.shape[1] > c.grid**2:
+                raise ValueError(
+                    f"The first codes must be {count} rows of at most {c.grid**2}, not "
+                    f"{tuple(codes.shape)}."
+                )
+        if not count:
+            return codes.view(0, c.grid, c.grid)
+        plain = guidance == 1
+        told = self.words(captions)
+        if not plain:  # the same stream without its caption, beside it
+            told = torch.cat([told, self.words([""] * count)])
+        g = torch.Generator().manual_seed(seed)
+        cache = self.model.new_cache()
+        new = torch.cat([told, codes.repeat(1 if plain else 2, 1)], 1)
+        missing = c.grid**2 - codes.shape[1]
+        for _ in tqdm(range(missing), "codes", leave=False, disable=not progress):
+            scores = self.model(new, cache)[:, -1, : c.codes].float().cpu()
+            if not plain:
+                with_words, without = scores.chunk(2)
+                scores = without + guidance * (with_words - without)
+            if temperature == 0:
+                code = scores.argmax(-1, keepdim=True)
+            else:
+                kept = gpt.filter_logits(scores / temperature, top_k, top_p)
+                code = torch.multinomial(kept.softmax(-1), 1, generator=g)
+            code = code.to(self.device)
+            codes = torch.cat([codes, code], 1)
+            new = code.repeat(1 if plain else 2, 1)
+        return codes.view(count, c.grid, c.grid)
+
+    def pictures(self, codes: Tensor) -> Tensor:
+        """(B, n, n) codes -> (B, 3, H, W) float in [0, 1]."""
+        return (self.vqgan.from_codes(codes) + 1) / 2
+
+    def draw(self, captions: str | list[str], **knobs) -> Tensor:
+        """One picture a caption: (B, 3, H, W) float in [0, 1]; see ``draw_codes``."""
+        captions = [captions] if isinstance(captions, str) else captions
+        return self.pictures(self.draw_codes(captions, **knobs))
+
+    def best_of(
+        self, caption: str, count: int, guide: Embedder, seed: int = 0, **knobs
+    ):
+        """Draw ``count`` pictures and let a CLIP order them, best first (paper §2.6).
+
+        Returns (pictures (count, 3, H, W), cosines (count,)).
+        """
+        if count < 1:
+            raise ValueError(f"The number of pictures must be 1 or more, not {count}.")
+        pictures = self.draw([caption] * count, seed=seed, **knobs)
+        seen = guide.embed_images((pictures * 255).round().to(torch.uint8))
+        cosine = (seen @ guide.embed_texts([caption]).T)[:, 0]
+        order = cosine.argsort(descending=True)
+        return pictures[order.to(pictures.device)], cosine[order]
+
+    @torch.no_grad()
+    def likelihood(self, captions: list[str], codes: Tensor) -> Tensor:
+        """Log-likelihood of codes (B, n, n) after each caption, nats a code: (B,)."""
+        c = self.model.config
+        stream = torch.cat([self.words(captions), codes.flatten(1).to(self.device)], 1)
+        logits = self.model(stream[:, :-1])[:, c.conditions - 1 :, : c.codes].float()
+        goal = stream[:, c.conditions :]
+        return -F.cross_entropy(logits.transpose(1, 2), goal, reduction="none").mean(1)
+
+    @torch.no_grad()
+    def describe(
+        self, codes: Tensor, seed: int = 0, temperature: float = 0.0, top_p: float = 1.0
+    ) -> list[str]:
+        """A caption for each picture (B, n, n): codes first, then words.
+
+        temperature 0 takes the likeliest word each time.
+        """
+        c, tokenizer = self.model.config, self.tokenizer
+        if codes.ndim != 3 or codes.shape[1:] != (c.grid, c.grid):
+            raise ValueError(
+                f"A picture is {c.grid} x {c.grid} codes here, not "
+                f"{tuple(codes.shape[1:])}."
+            )
+        g = torch.Generator().manual_seed(seed)
+        start = torch.full((len(codes), 1), c.codes + tokenizer.start)
+        new = torch.cat([codes.flatten(1).cpu(), start], 1).to(self.device)
+        cache, found = self.model.new_cache(), []
+        for _ in range(c.conditions - 1):
+            logits = self.model(new, cache, first=c.context // 2)[:, -1, c.codes :]
+            logits = logits[:, : len(tokenizer)].float().cpu()
+            if temperature == 0:
+                word = logits.argmax(-1, keepdim=True)
+            else:
+                kept = gpt.filter_logits(logits / temperature, 0, top_p)
+                word = torch.multinomial(kept.softmax(-1), 1, generator=g)
+            found.append(word)
+            new = (word + c.codes).to(self.device)
+        rows = torch.cat(found, 1).tolist() if len(codes) else []
+        ends = [r.index(tokenizer.end) if tokenizer.end in r else len(r) for r in rows]
+        return [
+            tokenizer.decode(r[:end]).strip() for r, end in zip(rows, ends, strict=True)
+        ]
+
+
+def stream_words(tokens: Tensor, tokenizer: Tokenizer, c) -> Tensor:
+    """Tokens (B, T) of a tokenizer -> ids of the stream, each padding its own place."""
+    place = torch.arange(tokens.shape[1])
+    after = place > (tokens == tokenizer.end).int().argmax(1)[:, None]
+    ids = torch.where(after, len(tokenizer) + place, tokens)
+    return ids + c.codes
+
+
+def load(name: str = "dalle1", device=None) -> Dalle1:
+    """The shipped DALL-E 1 with its VQGAN."""
+    device = torch.device(device) if device else pick_device()
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = paths.MODELS / f"{name}.safetensors"
+        if not path.exists():
+            raise ValueError(f'There is no DALL-E 1 called "{name}"; choose dalle1.')
+    tensors, metadata = weights.read(path, "dalle1")
+    config = gpt.Config(**json.loads(metadata["config"]))
+    pairs = merges(tensors.pop("tokenizer.merges"))
+    model = gpt.GPT(config)
+    weights.load_state(model, tensors, path.name)
+    card, styles = json.loads(metadata["card"]), json.loads(metadata["styles"])
+    codes = vqgan.load("dalle", device)
+    if card["vqgan"] != codes.card["mark"]:
+        raise ValueError(
+            f"{path.name} was trained on the codes of another VQGAN: train it again."
+        )
+    tokenizer = Tokenizer(pairs, config.conditions)
+    return Dalle1(model.to(device), codes, tokenizer, card, styles)

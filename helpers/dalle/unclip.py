@@ -1,0 +1,337 @@
+"""DALL-E 2 in miniature: unCLIP (Ramesh et al. 2022).
+
+Dims: B batch, D embedding of CLIP, H/W pixels. A caption becomes the embedding of a
+picture (the prior), that a picture of 64 px (the decoder), and that one of 128 px (the
+up-sampler); all three are diffusions. Pictures inside are in [-1, 1].
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import clip, paths, weights
+from ..blocks import Transformer
+from ..device import pick_device
+from .diffusion import (
+    Clock,
+    add_noise,
+    ddim,
+    ddim_back,
+    guided,
+)
+
+SIZE, LARGE = 64, 128  # pixels a side of the decoder and of the up-sampler
+
+
+@dataclass
+class Config:
+    """Sizes of the three networks."""
+
+    embed: int = 384  # D, of the CLIP whose space is used
+    prior_width: int = 192
+    prior_layers: int = 3
+    prior_heads: int = 4
+    decoder: tuple = (64, 128, 176)  # channels at 32, 16 and 8 pixels
+    upsampler: tuple = (48, 64, 96)
+    clock: int = 192  # width of time and condition
+
+
+class Prior(nn.Module):
+    """Caption embedding -> picture embedding; a small transformer that predicts x0.
+
+    It reads four tokens: the caption, the time, the noised picture embedding, and a
+    question whose answer is the clean one (paper §2.2). Embeddings have length sqrt(D).
+    """
+
+    def __init__(self, c: Config):
+        super().__init__()
+        w = c.prior_width
+        self.caption, self.noised = nn.Linear(c.embed, w), nn.Linear(c.embed, w)
+        self.clock = Clock(w)
+        self.untold = nn.Parameter(0.02 * torch.randn(w))
+        self.question = nn.Parameter(0.02 * torch.randn(w))
+        self.place = nn.Parameter(0.02 * torch.randn(4, w))
+        self.transformer = Transformer(w, c.prior_layers, c.prior_heads, False)
+        self.norm, self.answer = nn.LayerNorm(w), nn.Linear(w, c.embed)
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor, told: Tensor) -> Tensor:
+        """x, text (B, D), t (B,), told (B,) bool -> the clean embedding (B, D)."""
+        said = torch.where(told[:, None], self.caption(text), self.untold)
+        question = self.question.expand(len(x), -1)
+        tokens = torch.stack([said, self.clock(t), self.noised(x), question], 1)
+        h = self.transformer(tokens + self.place)
+        return self.answer(self.norm(h[:, -1]))
+
+
+class ResBlock(nn.Module):
+    """norm, swish, 3x3 twice around a shortcut; ``c`` (B, W) scales and shifts."""
+
+    def __init__(self, before: int, after: int, width: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, before)
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.told = nn.Linear(width, 2 * after)
+        self.norm2 = nn.GroupNorm(8, after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+        same = before == after
+        self.short = nn.Identity() if same else nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.told(F.silu(c))[:, :, None, None].chunk(2, 1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        return self.short(x) + h
+
+
+class Attend(nn.Module):
+    """Every place looks at every other: (B, C, H, W) -> the same."""
+
+    def __init__(self, channels: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, C, H, W = x.shape
+        q, k, v = (  # (B, heads, H * W, C / heads)
+            part.reshape(B, self.heads, C // self.heads, H * W).transpose(2, 3)
+            for part in self.qkv(self.norm(x)).chunk(3, 1)
+        )
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.transpose(2, 3).reshape(B, C, H, W))
+
+
+class UNet(nn.Module):
+    """Down, and up again with what was seen on the way: (B, C, H, W) -> (B, C', H, W).
+
+    Sizes H, H / 2 and H / 4 with ``channels`` each; attention at the smaller two.
+    """
+
+    def __init__(self, before: int, after: int, channels: tuple, width: int):
+        super().__init__()
+        a, b, c = channels
+        self.enter = nn.Conv2d(before, a, 3, padding=1)
+        self.down1 = ResBlock(a, a, width)
+        self.down2 = ResBlock(a, b, width)
+        self.attend2 = Attend(b)
+        self.down3 = ResBlock(b, c, width)
+        self.attend3 = Attend(c)
+        self.middle = ResBlock(c, c, width)
+        self.up3 = ResBlock(2 * c, c, width)
+        self.attend_up3 = Attend(c)
+        self.up2 = ResBlock(c + b, b, width)
+        self.attend_up2 = Attend(b)
+        self.up1 = ResBlock(b + a, a, width)
+        self.last = ResBlock(2 * a, a, width)
+        self.norm = nn.GroupNorm(8, a)
+        self.leave = nn.Conv2d(a, after, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        def larger(h: Tensor) -> Tensor:
+            return F.interpolate(h, scale_factor=2.0, mode="nearest")
+
+        x = self.enter(x)
+        one = self.down1(x, c)
+        two = self.attend2(self.down2(F.avg_pool2d(one, 2), c))
+        three = self.attend3(self.down3(F.avg_pool2d(two, 2), c))
+        h = self.middle(three, c)
+        h = self.attend_up3(self.up3(torch.cat([h, three], 1), c))
+        h = self.attend_up2(self.up2(torch.cat([larger(h), two], 1), c))
+        h = self.up1(torch.cat([larger(h), one], 1), c)
+        h = self.last(torch.cat([h, x], 1), c)
+        return self.leave(F.silu(self.norm(h)))
+
+
+class Decoder(nn.Module):
+    """Noised picture of 64 px, time, picture embedding -> velocity (paper §2.1).
+
+    Two by two pixels become channels first, so that few places are left.
+    """
+
+    def __init__(self, c: Config):
+        super().__init__()
+        self.clock = Clock(c.clock)
+        self.embedding = nn.Sequential(
+            nn.Linear(c.embed, c.clock), nn.SiLU(), nn.Linear(c.clock, c.clock)
+        )
+        self.untold = nn.Parameter(torch.zeros(c.clock))
+        self.net = UNet(12, 12, c.decoder, c.clock)
+
+    def forward(self, x: Tensor, t: Tensor, seen: Tensor, told: Tensor) -> Tensor:
+        """x (B, 3, 64, 64), t (B,), seen (B, D) of length sqrt(D), told (B,) bool."""
+        about = torch.where(told[:, None], self.embedding(seen), self.untold)
+        h = self.net(F.pixel_unshuffle(x, 2), self.clock(t) + about)
+        return F.pixel_shuffle(h, 2)
+
+
+class Upsampler(nn.Module):
+    """Noised picture of 128 px, and the one of 64 px -> velocity (paper §2.1).
+
+    The small picture is noised too, to ``blur`` (B,) in time, and the network is told
+    how much: so it learns not to trust every pixel of what the decoder will give it.
+    """
+
+    def __init__(self, c: Config):
+        super().__init__()
+        self.clock, self.trust = Clock(c.clock), Clock(c.clock)
+        self.net = UNet(48 + 12, 48, c.upsampler, c.clock)
+
+    def forward(self, x: Tensor, t: Tensor, small: Tensor, blur: Tensor) -> Tensor:
+        h = torch.cat([F.pixel_unshuffle(x, 4), F.pixel_unshuffle(small, 2)], 1)
+        h = self.net(h, self.clock(t) + self.trust(blur))
+        return F.pixel_shuffle(h, 4)
+
+
+class Unclip(nn.Module):
+    """The three networks; ``Painter`` adds the CLIP and the sampling."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.prior, self.decoder = Prior(config), Decoder(config)
+        self.upsampler = Upsampler(config)
+
+
+class Painter:
+    """DALL-E 2: captions and picture embeddings in, pictures out.
+
+    ``eyes``: the CLIP in whose space it works.
+    """
+
+    def __init__(self, model: Unclip, eyes: clip.Embedder, card: dict):
+        self.model, self.eyes, self.card = model.eval(), eyes, card
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.prior.question.device
+
+    def noise(self, seed: int, *shape: int) -> Tensor:
+        """Drawn on the CPU, so that a seed means the same everywhere."""
+        g = torch.Generator().manual_seed(seed)
+        return torch.randn(*shape, generator=g).to(self.device)
+
+    def long(self, embedding: Tensor) -> Tensor:
+        """(B, D) brought to length sqrt(D), as the networks want it."""
+        embedding = embedding.float().to(self.device)
+        return F.normalize(embedding, dim=-1) * embedding.shape[-1] ** 0.5
+
+    def imagine(
+        self, captions: list[str], seed: int = 0, guidance: float = 2.0, steps: int = 16
+    ) -> Tensor:
+        """What the prior thinks pictures of the captions look like to CLIP: (B, D)."""
+        check_guidance(guidance)
+        text = self.long(self.eyes.embed_texts(captions))
+
+        def network(x, t, told):
+            return self.model.prior(x, t, text.repeat(len(x) // len(text), 1), told)
+
+        x = self.noise(seed, *text.shape)
+        return F.normalize(ddim(guided(network, guidance), x, steps, "x0"), dim=-1)
+
+    def look(self, pictures) -> Tensor:
+        """CLIP's embeddings of pictures: (B, D) on the unit sphere."""
+        return self.eyes.embed_images(pictures).to(self.device)
+
+    def velocity(self, seen: Tensor, guidance: float):
+        """The decoder's velocity under guidance, as a function of (x_t, t)."""
+        check_guidance(guidance)
+        seen = self.long(seen)
+
+        def network(x, t, told):
+            return self.model.decoder(x, t, seen.repeat(len(x) // len(seen), 1), told)
+
+        return guided(network, guidance)
+
+    def decode(
+        self,
+        seen: Tensor,
+        seed: int = 0,
+        guidance: float = 2.0,
+        steps: int = 20,
+        start: Tensor | None = None,
+        watch=None,
+    ) -> Tensor:
+        """Picture embeddings (B, D) -> pictures of 64 px, (B, 3, 64, 64) in [-1, 1].
+
+        ``start``: noise to begin with, instead of that of the seed.
+        """
+        x = self.noise(seed, len(seen), 3, SIZE, SIZE) if start is None else start
+        return ddim(self.velocity(seen, guidance), x, steps, "v", 1.0, watch)
+
+    def enlarge(
+        self, small: Tensor, seed: int = 0, steps: int = 6, blur: float = 0.1
+    ) -> Tensor:
+        """(B, 3, 64, 64) -> (B, 3, 128, 128), both in [-1, 1]."""
+        level = torch.full((len(small),), blur, device=self.device)
+        noised = add_noise(small, self.noise(seed + 1, *small.shape), level)
+        x = self.noise(seed + 2, len(small), 3, LARGE, LARGE)
+
+        def said_by(x, t):
+            return self.model.upsampler(x, t, noised, level)
+
+        return ddim(said_by, x, steps, "v", 1.0)
+
+    def draw(self, captions: str | list[str], seed: int = 0, **knobs) -> Tensor:
+        """Captions -> pictures (B, 3, 128, 128) float in [0, 1], all three in a row."""
+        captions = [captions] if isinstance(captions, str) else captions
+        small = self.decode(self.imagine(captions, seed), seed, **knobs)
+        return (self.enlarge(small, seed) + 1) / 2
+
+    def variations(self, picture, count: int, seed: int = 0, **knobs) -> Tensor:
+        """Other pictures with the embedding of this one: (count, 3, 128, 128)."""
+        seen = self.look([picture]).expand(count, -1)
+        return (self.enlarge(self.decode(seen, seed, **knobs), seed) + 1) / 2
+
+    def recover(self, small: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
+        """The noise from which the decoder draws these pictures again (§3.2)."""
+        return ddim_back(self.velocity(seen, 1.0), small, steps, "v")
+
+
+def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
+    """On the sphere from a to b (slerp): (..., D), ``share`` from 0 to 1."""
+    a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
+    angle = (a * b).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
+    share = torch.as_tensor(share, device=a.device)
+    if share.ndim:
+        share = share[..., None]
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+
+
+def check_guidance(guidance: float) -> None:
+    if not guidance >= 0:
+        raise ValueError(f"The guidance must be 0 or more, not {guidance}.")
+
+
+def load(name: str = "unclip", device=None) -> Painter:
+    """The shipped DALL-E 2, with ``pocket`` as its CLIP."""
+    device = torch.device(device) if device else pick_device()
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = paths.MODELS / f"{name}.safetensors"
+        if not path.exists():
+            raise ValueError(f'There is no DALL-E 2 called "{name}"; choose unclip.')
+    tensors, metadata = weights.read(path, "unclip")
+    table = json.loads(metadata["config"])
+    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    config = Config(**sizes)
+    model = Unclip(config)
+    weights.load_state(model, tensors, path.name)
+    card = json.loads(metadata["card"])
+    eyes = clip.load("pocket", device)
+    if card.get("clip") not in (None, eyes.fingerprint):
+        raise ValueError(
+            f"{path.name} was trained in the space of another CLIP: train it again."
+        )
+    return Painter(model.to(device), eyes, card)

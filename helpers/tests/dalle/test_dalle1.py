@@ -1,0 +1,114 @@
+"""DALL-E 1: the stream, guidance, and what is refused. Small random networks."""
+
+import pytest
+import torch
+
+from helpers import gpt, vqgan
+from helpers.clip.tokenizer import Tokenizer, learn_merges
+from helpers.dalle import dalle1
+from helpers.dalle.dalle1 import Dalle1, stream_words
+
+
+@pytest.fixture(scope="module")
+def dalle():
+    torch.manual_seed(0)
+    codes = vqgan.VQGAN(
+        vqgan.Config(
+            ch=8,
+            ch_mult=(1, 2),
+            num_res_blocks=1,
+            resolution=8,
+            fold=1,
+            z_channels=8,
+            embed_dim=4,
+            n_embed=32,
+        )  # fmt: skip
+    ).eval()
+    tokenizer = Tokenizer(learn_merges(["red apple", "a cat"] * 3, 6), 10)
+    c = gpt.Config(codes=32, grid=4, conditions=10, values=len(tokenizer) + 10,
+                           width=32, layers=2, heads=4, orders=2)  # fmt: skip
+    return Dalle1(gpt.GPT(c).eval(), codes, tokenizer, {}, [])
+
+
+def test_every_padding_has_its_own_token(dalle):
+    c = dalle.model.config
+    words = dalle.words(["a cat", ""])
+    assert words.shape == (2, 10) and int(words.min()) >= c.codes
+    pads = words[1][2:]
+    assert len(set(pads.tolist())) == 8 and int(words.max()) < c.vocab
+    tokens = dalle.tokenizer(["a cat"])
+    same = stream_words(tokens, dalle.tokenizer, c)
+    length = int((tokens[0] == dalle.tokenizer.end).nonzero()[0]) + 1
+    assert (same[0, :length] - c.codes == tokens[0, :length]).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_guidance_one_is_the_caption_alone(dalle, count):
+    texts = ["a cat"] * count
+    got = dalle.draw_codes(texts, seed=3, guidance=1, top_p=1.0)
+    c = dalle.model.config
+    start = dalle.words(texts)
+    g = torch.Generator().manual_seed(3)
+    whole = gpt.sample(dalle.model, start, 16, g, limit=c.codes)
+    assert (whole[:, 10:].view(count, 4, 4) == got).all()
+
+
+def test_guidance_zero_ignores_the_caption(dalle):
+    a = dalle.draw_codes(["a cat"], guidance=0)
+    b = dalle.draw_codes(["red apple"], guidance=0)
+    assert (a == b).all()
+
+
+def test_the_first_codes_stay(dalle):
+    begin = torch.arange(8).view(1, 8)
+    codes = dalle.draw_codes(["a cat"], begin=begin)
+    assert (codes.flatten(1)[:, :8] == begin).all()
+    whole = torch.arange(16).view(1, 16)
+    assert (dalle.draw_codes(["a cat"], begin=whole).flatten(1) == whole).all()
+
+
+def test_likelihood_is_that_of_the_stream(dalle):
+    codes = dalle.draw_codes(["a cat", "red apple"], seed=1)
+    got = dalle.likelihood(["a cat", "red apple"], codes)
+    stream = torch.cat([dalle.words(["a cat", "red apple"]), codes.flatten(1)], 1)
+    with torch.no_grad():
+        logp = dalle.model(stream)[..., :32].log_softmax(-1)
+    for row in range(2):
+        terms = [logp[row, 9 + n, stream[row, 10 + n]] for n in range(16)]
+        assert abs(sum(terms) / 16 - got[row]) < 1e-4
+
+
+def test_words_from_codes(dalle):
+    out = dalle.describe(dalle.draw_codes(["a cat", "red apple"]))
+    assert len(out) == 2 and all(isinstance(t, str) for t in out)
+    assert dalle.describe(torch.zeros(0, 4, 4, dtype=torch.long)) == []
+
+
+def test_no_picture_of_none(dalle):
+    assert dalle.draw([]).shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    "knobs, said",
+    [
+        ({"guidance": -1}, "guidance"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"begin": torch.zeros(1, 17, dtype=torch.long)}, "first codes"),
+        ({"begin": torch.zeros(2, 3, dtype=torch.long)}, "first codes"),
+    ],
+)
+def test_bad_knobs_get_one_sentence(dalle, knobs, said):
+    with pytest.raises(ValueError, match=said):
+        dalle.draw_codes(["a cat"], **knobs)
+    with pytest.raises(TypeError):
+        dalle.draw_codes([3])
+
+
+def test_the_shipped_files_draw():
+    dalle = dalle1.load(device="cpu")
+    assert dalle.card["state"] == vqgan.load("dalle").card["state"]
+    out = dalle.draw(["a red apple", "گربه"], seed=1)
+    assert len(out) == 2 and out.isfinite().all()
+    assert out.std() > 0.02  # not one colour

@@ -1,0 +1,129 @@
+"""From coarse to fine: the plan of the canvases, and a run on it."""
+
+import pytest
+import torch
+
+from helpers.dream import Settings
+from helpers.dream.files import again, save
+from helpers.dream.settings import plan
+from helpers.tests.dream.test_dream import (  # noqa: F401
+    OPTIONS,
+    codes,
+    guide,
+    settings,
+    start,
+)
+
+PLAN = ((16, 0.5, 1.0), (32, 0.5, 0.5))
+
+
+def sizes(**more) -> list[tuple]:
+    return [(c.width, c.height, c.steps, c.rate) for c in plan(Settings(**more))]
+
+
+def test_no_plan_is_one_canvas():
+    assert sizes(steps=150, canvases=()) == [(128, 128, 150, 1.0)]
+
+
+def test_coarse_halves_once_or_twice_and_keeps_all_steps():
+    assert sizes(steps=100, canvases="coarse") == [
+        (64, 64, 50, 1.0),
+        (128, 128, 50, 0.5),
+    ]
+    large = sizes(steps=101, width=256, height=128, canvases="coarse")
+    assert [row[:2] for row in large] == [(64, 32), (128, 64), (256, 128)]
+    assert sum(row[2] for row in large) == 101
+
+
+def test_a_plan_of_ones_own():
+    rows = ((32, 0.25, 1), (64, 0.25, 0.7), (96, 0.5, 0.3))
+    found = sizes(width=96, height=48, steps=8, canvases=rows)
+    assert found == [(32, 16, 2, 1), (64, 32, 2, 0.7), (96, 48, 4, 0.3)]
+
+
+@pytest.mark.parametrize(
+    "rows, said",
+    [
+        (((128, 0.5, 1), (64, 0.5, 1)), "must grow"),
+        (((64, 0.5, 1), (96, 0.5, 1)), "last canvas"),
+        (((64, 0.5, 1), (128, 0.4, 1)), "sum to 1"),
+        (((64, 0.5, "fast"), (128, 0.5, 1)), "three numbers"),
+        (((64, 0.5, float("nan")), (128, 0.5, 1)), "three numbers"),
+        (((64, 0.5), (128, 0.5)), "three numbers"),
+        (((0, 0.5, 1), (128, 0.5, 1)), "1 pixel"),
+        (((64, 0, 1), (128, 1, 1)), "share above 0"),
+        (((64, 0.5, -1), (128, 0.5, 1)), "rate above 0"),
+        ("fine", "coarse"),
+        (7, "coarse"),
+        ((64, 128), "three numbers"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_one_sentence(rows, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        plan(Settings(canvases=rows))
+    assert "\n" not in str(caught.value)
+
+
+def test_more_canvases_than_steps():
+    with pytest.raises(ValueError, match="steps"):
+        plan(Settings(steps=1, canvases="coarse"))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_drawer_grows_and_carries_its_picture_over(name, guide, codes):  # noqa: F811
+    dream = start(
+        guide, codes, drawer=name, options=OPTIONS[name], canvases=PLAN, steps=6,
+        losses={"smoothness": 0.1}, spots=(),
+    )  # fmt: skip
+    small = dream.drawer
+    assert (small.width, small.height) == (16, 12)
+    frames = list(dream.steps())
+    assert len(frames) == 6 and [f.step for f in frames] == list(range(6))
+    assert {tuple(f.picture.shape) for f in frames} == {(3, 24, 32)}
+    assert (dream.drawer.width, dream.drawer.height) == (32, 24)
+    with torch.no_grad():
+        before = torch.nn.functional.interpolate(small.draw(), (24, 32), mode="bicubic")
+    moved = (frames[3].picture - before[0]).abs().mean()
+    fresh = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
+    assert moved < (frames[3].picture - fresh).abs().mean()
+    assert dream.best.step >= 3  # a coarse picture is never the result
+
+
+def test_one_canvas_draws_what_no_plan_draws(guide, codes):  # noqa: F811
+    a = start(guide, codes, canvases=()).run(progress=False)
+    b = start(guide, codes, canvases=((32, 1.0, 1.0),)).run(progress=False)
+    assert torch.equal(a.picture, b.picture)
+
+
+def test_the_plan_travels_in_the_picture(guide, codes, tmp_path):  # noqa: F811
+    dream = start(guide, codes, canvases=PLAN, start="white")
+    frame = dream.run(progress=False)
+    path = save(tmp_path / "x.png", frame, dream.settings)
+    twin = again(path, [guide], codes)
+    assert twin.settings == dream.settings
+    assert torch.equal(twin.run(progress=False).picture, frame.picture)
+
+
+def test_a_canvas_smaller_than_a_block(guide, codes):  # noqa: F811
+    with pytest.raises(ValueError, match="smaller than one code or block"):
+        start(guide, codes, options={"block": 8}, canvases=((8, 0.5, 1), (32, 0.5, 1)))
+
+
+def test_masks_overlays_and_stay_follow_the_canvas(guide, codes, tmp_path):  # noqa: F811
+    from PIL import Image
+
+    path = str(tmp_path / "mask.png")
+    Image.new("L", (32, 24), 255).save(path)
+    more = {"spots": (("a cat", path),), "overlay": (path, 0.2, 1), "start": path}
+    dream = start(guide, codes, canvases=PLAN, losses={"stay": 0.5}, **more)
+    assert dream.run(progress=False).picture.shape == (3, 24, 32)
+
+
+def test_white_is_where_it_begins(guide, codes):  # noqa: F811
+    dream = start(guide, codes, start="white")
+    with torch.no_grad():
+        assert dream.drawer.draw().min() > 0.99
+
+
+def test_settings_default_is_checked():
+    assert settings().canvases == Settings().canvases

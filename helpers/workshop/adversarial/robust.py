@@ -1,0 +1,308 @@
+"""Train a CLIP that small changes of a picture do not fool.
+
+Half of every batch are pictures that were changed, within a small ball, so as to fit
+their captions worst (adversarial training, Madry et al. 2018). What such a network
+answers to are the shapes that a person sees too, and its gradient draws them
+(Santurkar et al. 2019). Dims: B batch, K wrong pictures, D embedding, S pixels a side.
+"""
+
+import math
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...clip import CLIP, Config, contrastive_loss, fast, files
+from ...clip.tokenizer import Tokenizer
+from ...corpus import augment, painted
+from ..run import MIX, Average, Clock, data_hash, fast_kernels, groups, machine, rate
+from .batches import NOTHING, Pictures, Plans, loader, precision
+
+
+class Muon(torch.optim.Optimizer):
+    """``torch.optim.Muon`` (adjust_lr_fn "match_rms_adamw") for many matrices at once.
+
+    Matrices of one shape are made orthogonal together, which a GPU does as fast as one;
+    kernels of convolutions count as matrices (out, in * height * width).
+    """
+
+    def __init__(self, params, lr=1e-3, weight_decay=0.1, momentum=0.95):
+        super().__init__(params, {"lr": lr, "decay": weight_decay, "beta": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            shapes: dict[tuple, list] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(tuple(p.flatten(1).shape), []).append(p)
+            for (rows, columns), params in shapes.items():
+                grads = [p.grad for p in params]
+                for p in params:
+                    if not self.state[p]:
+                        self.state[p]["mean"] = torch.zeros_like(p)
+                means = [self.state[p]["mean"] for p in params]
+                torch._foreach_lerp_(means, grads, 1 - group["beta"])
+                ahead = torch._foreach_lerp(grads, means, group["beta"])  # Nesterov
+                step = orthogonal(torch.stack([u.flatten(1) for u in ahead]))
+                rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
+                torch._foreach_mul_(params, 1 - group["lr"] * group["decay"])
+                steps = [
+                    u.reshape(p.shape).to(p) for u, p in zip(step, params, strict=True)
+                ]
+                torch._foreach_add_(params, steps, alpha=-rate)
+
+
+def orthogonal(x: Tensor, rounds: int = 5) -> Tensor:
+    """Newton and Schulz's steps towards the nearest orthogonal matrices, (N, m, n)."""
+    turned = x.shape[1] > x.shape[2]
+    x = x.transpose(1, 2) if turned else x
+    x = x.bfloat16() if x.is_cuda else x  # many CPUs are slow at half precision
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(rounds):
+        a = x @ x.transpose(1, 2)
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.transpose(1, 2) if turned else x
+
+
+def optimisers(model: CLIP, peak: float, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside, AdamW for the rest ("peak" in each group)."""
+    ends = ("embedding", "conv1.weight", "conv1.0.", "projection", "visual.proj")
+    inner = [
+        p
+        for n, p in model.named_parameters()
+        if p.ndim in (2, 4) and not any(end in n for end in ends)
+    ]
+    # the first convolution of a block is called conv1 as well, but lies in a layer
+    inner += [p for n, p in model.named_parameters() if ".layer" in n and "conv1" in n]
+    known = {id(p) for p in inner}
+    rest = groups(model, 0.1)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in known]
+        group["peak"] = peak
+    adam = torch.optim.AdamW(rest, betas=(0.9, 0.98), eps=1e-6, fused=fused)
+    return [adam, Muon([{"params": inner, "peak": 2 * peak}])]
+
+
+def attack(
+    score, x: Tensor, eps: Tensor, steps: int, g: torch.Generator, stride: float = 0.67
+) -> Tensor:
+    """The pictures near ``x`` (B, 3, S, S) with the highest ``score``, by PGD in L2.
+
+    ``score``: pictures -> a number (the sum over them); ``eps`` (B,): how far each may
+    go; it starts anywhere within and makes ``steps`` steps of ``stride`` times ``eps``.
+    """
+    eps = eps.view(-1, 1, 1, 1)
+
+    def unit(d: Tensor) -> Tensor:
+        return d / d.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+
+    d = unit(torch.randn(x.shape, generator=g, device=g.device).to(x.device))
+    d = d * eps * torch.rand(len(x), 1, 1, 1, generator=g, device=g.device).to(x.device)
+    for _ in range(steps):
+        d.requires_grad_()
+        (slope,) = torch.autograd.grad(score(x + d), d)
+        d = d.detach() + stride * eps * unit(slope.float())
+        size = d.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+        d = d * (eps / size).clamp(max=1)
+    return (x + d.detach()).clamp(0, 1)
+
+
+def positives(shown: Tensor, also: Tensor) -> Tensor:
+    """(B pictures, B captions) bool: which caption is true of which picture."""
+    return (shown[:, None] == shown) | (also[:, None] == shown)
+
+
+def soften(x: Tensor, g: torch.Generator, share: float = 0.25) -> Tensor:
+    """Mild blur for a ``share`` of the pictures, mild noise for another."""
+    rand = torch.rand(3, len(x), 1, 1, 1, generator=g, device=g.device).to(x.device)
+    blur = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    blur = F.avg_pool2d(blur, 3, 1, 1, count_include_pad=False)
+    x = torch.where(rand[0] < share, x + (blur - x) * rand[2], x)
+    noise = torch.randn(x.shape, generator=g, device=g.device).to(x.device)
+    x = x + noise * 0.08 * rand[2] * ((rand[1] < share) & (rand[0] >= share))
+    return x.clamp(0, 1)
+
+
+@dataclass
+class Recipe:
+    """What one training needs to know."""
+
+    name: str
+    config: Config
+    batch: int
+    eps: float  # of the attack, L2 for pictures in [0, 1], at most
+    attacks: int  # its steps
+    peak: float = 1e-3  # learning rate of AdamW; Muon has twice that
+    decay: float = 0.998  # of the running mean of the weights
+    seed: int = 0
+    steps: int = 4000
+    workers: int = 4
+
+
+def keep(path: Path, config, average: Average, tokenizer, card: dict) -> bool:
+    """Save the mean weights, unless a number among them is none."""
+    if not average.finite():
+        print("the weights are no numbers: not saved", flush=True)
+        return False
+    copy = CLIP(config)
+    copy.load_state_dict({k: v.cpu() for k, v in average.state.items()})
+    folder = path.parent / f"{path.stem}.tmp"  # hashes.json is written on landing
+    files.save_clip(folder / path.name, copy, tokenizer, card)
+    (folder / path.name).replace(path)
+    shutil.rmtree(folder)
+    return True
+
+
+def fit(
+    recipe: Recipe,
+    split,
+    paint,
+    tokenizer: Tokenizer,
+    seconds: float | None = None,
+    out: Path | None = None,
+    wrong=None,
+    small: bool = False,
+) -> CLIP:
+    """Train from random weights, save at ``out`` if given; returns the model (EMA).
+
+    ``paint``: the ``Painted`` of ``split``, on the device that trains. ``seconds``:
+    how long, instead of the recipe's steps. ``wrong``: see wrong.py. ``small``: two
+    steps, to try it all.
+    """
+    r, device, began = recipe, paint.rgba.device, time.time()
+    fast_kernels()
+    torch.manual_seed(r.seed)
+    g = torch.Generator(device).manual_seed(r.seed)
+    model = fast.speed_up(CLIP(r.config).to(device))
+    model.visual.to(memory_format=torch.channels_last)
+    for name, p in model.named_parameters():
+        if name.endswith("bn3.weight") and ".layer" in name:
+            nn.init.zeros_(p)  # each block begins as its shortcut
+    count = 60 if small else 3000
+    bank = painted.plain_shapes(
+        count,
+        paint.rgba.shape[-1],
+        paint.hidden,
+        random.Random(r.seed),
+        torch.Generator().manual_seed(r.seed),
+    )
+    force = wrong.force if wrong else 0
+    forced = wrong.rows if wrong else ()
+    plans = loader(
+        Plans(paint, bank[1:], tokenizer, r.batch, r.seed, forced, force),
+        0 if small else r.workers,
+    )
+    pictures = Pictures(paint, bank[0])
+    average = Average(model, r.decay)
+    both = optimisers(model, r.peak, device.type == "cuda")
+    half = r.batch // 2
+    card = {
+        "model": r.name,
+        "data": data_hash(),
+        "artists": sorted({c["source"] for c in split.cards}),
+        "seed": r.seed,
+        "batch": r.batch,
+        "attack": f"L2, at most {r.eps} in [0, 1], {r.attacks} steps, half the batch",
+        "optimisers": ["AdamW", "Muon"],
+    }
+    if wrong is not None:
+        card |= {"nothing": NOTHING, "failed drawings": wrong.failed}
+    left = seconds and seconds - (time.time() - began)
+    clock, saved = Clock(2 if small else r.steps, None if small else left), 0.0
+
+    def see(x: Tensor) -> Tensor:
+        with precision(device):
+            return model.encode_image(x)
+
+    def save(steps: int) -> bool:
+        spent = round((time.time() - began) / 60, 2)
+        facts = {"steps": steps, "minutes": spent, "machine": machine(device)}
+        return keep(out, r.config, average, tokenizer, card | facts)
+
+    line = f"{r.name}: {len(split.cards)} drawings, {len(paint.hidden)} hidden names"
+    print(f"{line}, ready after {time.time() - began:.0f} s", flush=True)
+    for step, progress in clock:
+        plan = next(plans)
+        for group in [group for o in both for group in o.param_groups]:
+            group["lr"] = rate(progress, group["peak"], warm=0.04)
+        tokens = torch.as_tensor(plan["tokens"], device=device)
+        shown, also = (
+            torch.as_tensor(plan[k], device=device) for k in ("shown", "also")
+        )
+        x = augment.random_views(
+            pictures(plan), r.config.image_size, g, keep_colours=True
+        )
+        positive = positives(shown, also)
+        bad = wrong.draw(x, plan, progress) if wrong else None
+        own = 1 - MIX * torch.rand(r.batch, generator=g, device=device)
+        own[1::2] = 1.0  # every other picture is left as it is
+        share = own.view(-1, 1, 1, 1)
+        x = soften(share * x + (1 - share) * x.roll(1, 0), g)
+        own = own[:, None]
+        truth = own * positive + (1 - own) * positive.roll(1, 0)
+        with precision(device):
+            text = model.encode_text(tokens, cut=False)  # (B + 1, D), the last: nothing
+        if wrong is None:
+            text = text[:-1]
+
+        # the attack: half of the pictures, every wrong one
+        with torch.no_grad():
+            still, scale = text.detach(), model.scale()
+        target = truth[-half:] / truth[-half:].sum(1, keepdim=True)
+
+        def score(x: Tensor, still=still, scale=scale, target=target) -> Tensor:
+            logits = scale * see(x) @ still.T
+            chances = logits[:half].log_softmax(1)[:, : r.batch]
+            loss = -(target * chances).sum()
+            if wrong is not None:
+                loss = loss + wrong.allure(logits[half:]).sum()
+            return loss
+
+        ramp = min(1.0, progress / 0.3)
+        eps = ramp * r.eps * torch.rand(half, generator=g, device=device).sqrt()
+        near = x[-half:]
+        if wrong is not None:
+            near = torch.cat([near, bad])
+            eps = torch.cat([eps, wrong.eps(ramp)])
+        model.visual.eval()
+        near = attack(score, near, eps, r.attacks, g)
+        model.visual.train()
+        if wrong is not None:
+            wrong.remember(near[half:])
+        seen = see(torch.cat([x[:-half], near]))
+        logits = model.scale() * seen @ text.T  # (B + K, B or B + 1)
+        if wrong is None:
+            loss = contrastive_loss(logits, truth)
+        else:
+            loss = wrong.loss(logits, truth)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in both:
+            optimiser.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100))
+        average.update(model, step)
+        if clock.due:
+            right = positive.gather(1, logits[: r.batch, : r.batch].argmax(1)[:, None])
+            right = right.float()[:, 0]
+            line = f"{r.name} {progress:.0%} step {step} loss {loss.item():.3f}"
+            line += f" right {right[:-half].mean():.3f} attacked "
+            line += f"{right[-half:].mean():.3f} scale {model.scale().item():.0f}"
+            if wrong is not None:
+                line += wrong.report(logits)
+            print(line, flush=True)
+        if out and (progress - saved > 0.3 or step == 1):
+            saved = progress
+            save(step + 1)
+    if out:
+        save(clock.step)
+    print(f"{r.name}: {clock.step} steps, {time.time() - began:.0f} s", flush=True)
+    model.load_state_dict(average.state)
+    return model.eval()

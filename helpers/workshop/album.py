@@ -1,0 +1,94 @@
+"""The captions that the small DALL-Es learn from, drawn once by a seed.
+
+Every drawing has captions as it is, and captions for a few turns of its hue; coloured
+shapes are added. Written to a JSON file, for the same captions serve both models.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+
+from .. import corpus
+from ..corpus import colours, painted
+from ..dalle import drawings
+
+AS_IS, TURNS, TURNED = 16, 4, 6  # captions as it is, turns, captions for each turn
+SHAPES = 1200
+
+
+def wording(card: dict, rng: random.Random, persian: float = 0.2) -> str:
+    """A caption of a drawing; a third name its style."""
+    if card.get("name_fa") and rng.random() < persian:
+        return card["name_fa"]
+    name, draw = card["name"], rng.random()
+    words = card.get("keywords", [])
+    if draw < 0.2:
+        return name
+    if draw < 0.4:
+        return corpus.article(name)
+    if draw < 0.53:
+        return f"a picture of {corpus.article(name)}"
+    if draw < 0.9 or not words:
+        return f"{card['style']} of {corpus.article(name)}"
+    return f"{name}, " + ", ".join(rng.sample(words, min(2, len(words))))
+
+
+def build(split: corpus.Corpus, seed: int = 0, shapes: int = SHAPES) -> dict:
+    """{"turns": [[0, t ...] ...], "captions": [[[text ...] ...] ...]}, a row a drawing.
+
+    ``captions[i][k]`` fit drawing i turned by ``turns[i][k]``. "shapes" holds the
+    captions of as many coloured shapes, which ``painted.plain_shapes`` draws by the
+    same seed.
+    """
+    rng = random.Random(seed)
+    paint = painted.Painted(split, "cpu", seed)
+    paint.rng = rng
+    turns, captions = [], []
+    for i, card in enumerate(split.cards):
+        rows, steps = [[wording(card, rng) for _ in range(AS_IS)]], [0]
+        at = int(paint.table[i, 0])
+        if at >= 0 and not painted.colour_word(card["name"]):  # its own colour, told
+            rows[0][-4:] = [told(paint, i, at, rng) for _ in range(4)]
+        seen = {at, -1}
+        for step in rng.sample(range(1, colours.TURNS), colours.TURNS - 1):
+            at = int(paint.table[i, step])
+            name = at not in seen and paint.name(i, colours.NAMES[at])
+            if name and len(steps) <= TURNS:
+                seen.add(at)
+                steps.append(step)
+                rows.append([told(paint, i, at, rng) for _ in range(TURNED)])
+        turns.append(steps)
+        captions.append(rows)
+    g = torch.Generator().manual_seed(seed)
+    draw = random.Random(seed)
+    _, texts, _ = painted.plain_shapes(shapes, 16, paint.hidden, draw, g)
+    return {"turns": turns, "captions": captions, "shapes": texts, "seed": seed,
+            "ids": [c["id"] for c in split.cards]}  # fmt: skip
+
+
+def told(paint, i: int, at: int, rng: random.Random) -> str:
+    """A caption that names the colour."""
+    card = paint.cards[i]
+    name = paint.name(i, colours.NAMES[at])
+    if name is None:
+        return wording(card, rng)
+    word = painted.colour_word(card["name"])
+    if card.get("name_fa") and not word and rng.random() < 0.2:
+        return f"{card['name_fa']} {colours.NAMES_FA[at]}"
+    return painted.phrase(name, rng, card["style"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _, shown, _ = drawings.load()
+    out.write_text(json.dumps(build(shown), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""Train DALL-E 1: a GPT over captions and the 8 x 8 codes of whole drawings."""
+
+import json
+import random
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ... import corpus, gpt, vqgan, weights
+from ...clip.files import merge_ids
+from ...clip.tokenizer import Tokenizer, learn_merges
+from ...corpus import colours, painted
+from ...dalle import drawings
+from ...dalle.dalle1 import stream_words
+from .. import album as albums
+from ..run import Average, Clock, data_hash, fast_kernels, groups, machine, rate
+
+FILE = "dalle1.safetensors"
+TEXT = 1 / 8  # share of the loss for the caption (paper §2.2)
+UNTOLD = 0.1  # captions left out, for guidance
+BACK = 0.15  # streams with the codes first, for captions from pictures
+VIEWS, TURNED_VIEWS = 8, 2  # views of a drawing as it is, and of each turn
+
+
+def config(
+    vocab: int, count: int, context: int = 24, width=240, layers=6, dropout=0.15
+):
+    return gpt.Config(
+        codes=count, grid=8, conditions=context, values=vocab + context, width=width,
+        layers=layers, heads=6, dropout=dropout, orders=2,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def code_table(split, book: dict, model: vqgan.VQGAN, seed: int, device, views=VIEWS):
+    """Codes of every view: (codes (E, n * n) int16, entry (E,)).
+
+    An entry is a drawing with one of its turns, in the order of ``book``; shapes last.
+    """
+    g = torch.Generator().manual_seed(seed)
+    rgba = split.rgba.to(device)
+    rows, steps, copies = [], [], []
+    for i, turns in enumerate(book["turns"]):
+        rows += [i] * len(turns)
+        steps += turns
+        copies += [views] + [TURNED_VIEWS] * (len(turns) - 1)
+    entries = len(rows)
+    rows, steps = torch.tensor(rows, device=device), torch.tensor(steps, device=device)
+    which = torch.repeat_interleave(torch.arange(entries), torch.tensor(copies))
+    first = torch.ones(len(which), dtype=torch.bool)
+    first[1:] = which[1:] != which[:-1]
+    out = []
+    kind = torch.device(device).type
+    for part, plain in zip(which.split(512), first.split(512), strict=True):
+        x = colours.turn_pictures(rgba[rows[part]], steps[part])
+        y = drawings.whole_views(x, g)
+        y = torch.where(
+            plain.to(device)[:, None, None, None], drawings.whole_views(x, g, move=0), y
+        )
+        with torch.autocast(kind, torch.bfloat16):
+            z = model.encode(y)
+        out.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
+    if book["shapes"]:
+        g2 = torch.Generator().manual_seed(book["seed"])
+        shapes, texts, _ = painted.plain_shapes(
+            len(book["shapes"]), rgba.shape[-1], painted.hidden_names(),
+            random.Random(book["seed"]), g2,
+        )  # fmt: skip
+        if texts != book["shapes"]:
+            raise RuntimeError("The shapes are not those of the album.")
+        for part in shapes.split(512):
+            y = drawings.whole_views(part.to(device), g, move=0)
+            z = model.encode(y)
+            out.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
+        which = torch.cat([which, entries + torch.arange(len(shapes))])
+    return torch.cat(out), which.to(device)
+
+
+def word_table(book: dict, tokenizer: Tokenizer, c) -> tuple[Tensor, Tensor]:
+    """Tokens of all captions: ((all texts, T) int32, first and count (entries, 2))."""
+    texts, spans = [], []
+    for rows in [
+        *(r for d in book["captions"] for r in d),
+        *([t] for t in book["shapes"]),
+    ]:
+        spans.append((len(texts), len(rows)))
+        texts += rows
+    known = {t: n for n, t in enumerate(dict.fromkeys(texts))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tokens = tokenizer(list(known))
+    ids = stream_words(tokens, tokenizer, c).to(torch.int32)
+    return ids[torch.tensor([known[t] for t in texts])], torch.tensor(spans)
+
+
+def told_table(book: dict, vocab: int, count: int):
+    """(tokenizer learnt on the captions, their tokens, their spans)."""
+    texts = [t for d in book["captions"] for r in d for t in r] + book["shapes"]
+    tokenizer = Tokenizer(learn_merges(sorted(set(texts)), vocab - 514), 24)
+    return tokenizer, *word_table(book, tokenizer, config(len(tokenizer), count))
+
+
+def train(
+    steps: int = 8000,
+    seconds: float | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    device="cpu",
+    batch: int = 512,
+    peak: float = 1.5e-3,
+    dropout: float = 0.15,
+    width: int = 240,
+    layers: int = 6,
+    vocab: int = 1800,
+    album: Path | None = None,
+    pairs=None,
+    codes: vqgan.VQGAN | None = None,
+) -> gpt.GPT:
+    """Train, print the loss on the dev pairs, which nothing learnt; save at ``out``.
+
+    ``album``: captions that were written before; ``pairs``: what ``drawings.load``
+    gives, or a part of it.
+    """
+    torch.manual_seed(seed)
+    fast_kernels()
+    kind = torch.device(device).type
+    everything, split, kept = pairs or drawings.load()
+    book = json.loads(album.read_text()) if album else albums.build(split)
+    if book["ids"] != [c["id"] for c in split.cards]:
+        raise ValueError("The album belongs to another corpus.")
+    codes = (codes or vqgan.load("dalle")).to(device).eval()
+    tokenizer, words, spans = told_table(book, vocab, codes.count)
+    c = config(len(tokenizer), codes.count, 24, width, layers, dropout)
+    model = gpt.GPT(c).to(device)
+    print(
+        "dalle1:", sum(p.numel() for p in model.parameters()), "parameters", flush=True
+    )
+    views, entry = code_table(split, book, codes, seed, device)
+    words, spans = words.to(device), spans.to(device)
+    null = stream_words(tokenizer([""]), tokenizer, c).to(device)
+    dev = everything.select(lambda c: (c["concept"], c["style"]) in kept["dev"])
+    dev_texts = [f"{c['style']} of {corpus.article(c['name'])}" for c in dev.cards]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dev_words = stream_words(tokenizer(dev_texts), tokenizer, c).to(device)
+    g0 = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        dev_x = drawings.whole_views(dev.rgba, g0, move=0).to(device)
+        dev_codes = torch.cat(
+            [
+                codes.quantize.nearest(codes.encode(x)).flatten(1)
+                for x in dev_x.split(64)
+            ]
+        )
+    dev_stream = torch.cat([dev_words, dev_codes], 1)
+    print(f"dalle1: {len(views)} views, {len(words)} captions", flush=True)
+    weight = torch.ones(len(views), device=device)
+    fused = {"fused": True} if kind == "cuda" else {}
+    optimiser = torch.optim.AdamW(groups(model, 0.05), betas=(0.9, 0.95), **fused)
+    average = Average(model, 0.9995)
+    g = torch.Generator(device=device).manual_seed(seed)
+    T, half = c.conditions, c.context // 2
+    is_pad = c.codes + len(tokenizer)
+    clock = Clock(steps, seconds)
+    for step, share in clock:
+        for group in optimiser.param_groups:
+            group["lr"] = rate(share, peak, 0.03)
+        rows = torch.multinomial(weight, batch, True, generator=g)
+        span = spans[entry[rows]]
+        pick = (torch.rand(batch, generator=g, device=device) * span[:, 1]).long()
+        told = words[span[:, 0] + pick].long()
+        drawn = views[rows].long()
+        back = int(BACK * batch)
+        lost = torch.rand(batch, 1, generator=g, device=device) < UNTOLD
+        lost[:back] = False
+        told = torch.where(lost, null, told)
+        forward = torch.cat([told, drawn], 1)[back:]
+        backward = torch.cat([drawn, told], 1)[:back]
+        model.train()
+        with torch.autocast(kind, torch.bfloat16):
+            ahead = model(forward[:, :-1])
+            after = model(backward[:, :-1], first=half)
+        goal = forward[:, 1:]
+        losses = F.cross_entropy(ahead.float().transpose(1, 2), goal, reduction="none")
+        text_mask = (goal[:, : T - 1] < is_pad).float()
+        loss_text = (losses[:, : T - 1] * text_mask).sum() / text_mask.sum()
+        loss_codes = losses[:, T - 1 :].mean()
+        goal = backward[:, c.grid**2 + 1 :]
+        mask = (goal < is_pad).float()
+        told_loss = F.cross_entropy(
+            after[:, c.grid**2 :].float().transpose(1, 2), goal, reduction="none"
+        )
+        loss_back = (told_loss * mask).sum() / mask.sum()
+        loss = TEXT * loss_text + (1 - TEXT) * loss_codes + 0.05 * loss_back
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        average.update(model, step)
+        if clock.due:
+            now = {k: v.clone() for k, v in model.state_dict().items()}
+            model.load_state_dict(average.state)
+            missed = dev_loss(model, dev_stream, c)
+            model.load_state_dict(now)
+            print(
+                f"dalle1: step {step} {share:.2f} codes {loss_codes:.3f} words "
+                f"{loss_text:.3f} back {loss_back:.3f} dev {missed:.3f}",
+                flush=True,
+            )
+    model.load_state_dict(average.state)
+    model.eval()
+    card = {
+        "model": "dalle1",
+        "data": data_hash(),
+        "without": "black silhouettes",
+        "seed": seed,
+        "steps": clock.step,
+        "batch": batch,
+        "vqgan": codes.card["mark"],
+        "dropout": dropout,
+        "dev": round(dev_loss(model, dev_stream, c), 4),
+        "minutes": round(clock.spent() / 60, 1),
+        "machine": machine(device),
+    }
+    print("dalle1 done", card, flush=True)
+    if out:
+        styles = sorted({c["style"] for c in split.cards})
+        state = model.state_dict()
+        tensors = {k: v.half().cpu().contiguous() for k, v in state.items()}
+        tensors["tokenizer.merges"] = merge_ids(tokenizer)
+        metadata = {"kind": "dalle1", "config": json.dumps(vars(c)),
+                    "card": json.dumps(card), "styles": json.dumps(styles)}  # fmt: skip
+        weights.save(Path(out), tensors, metadata)
+    return model
+
+
+@torch.no_grad()
+def dev_loss(model, stream: Tensor, c) -> float:
+    """Mean loss of the codes of the dev pairs, nats a code."""
+    model.eval()
+    out = []
+    for part in stream.split(256):
+        with torch.autocast(stream.device.type, torch.bfloat16):
+            logits = model(part[:, :-1])
+        logits = logits[:, c.conditions - 1 :].float()
+        goal = part[:, c.conditions :]
+        out.append(F.cross_entropy(logits.transpose(1, 2), goal, reduction="none"))
+    model.train()
+    return torch.cat(out).mean().item()
