@@ -8,7 +8,7 @@ from ..dream import Dream, Settings
 from ..pictures import array, read_picture
 from ..search import rank
 
-QUERIES = ("a hammer", "an umbrella", "a butterfly", "ماهی")
+QUERIES = ("a hammer", "a car", "a clock", "ماهی")
 WIDE = 8
 PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
 
