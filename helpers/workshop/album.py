@@ -17,6 +17,7 @@ from ..dalle import drawings
 
 AS_IS, TURNS, TURNED = 16, 4, 6  # captions as it is, turns, captions for each turn
 SHAPES = 1200
+VIEWS, TURNED_VIEWS = 8, 2  # views of a drawing as it is, and of each turn
 
 
 def wording(card: dict, rng: random.Random, persian: float = 0.2) -> str:
@@ -67,6 +68,22 @@ def build(split: corpus.Corpus, seed: int = 0, shapes: int = SHAPES) -> dict:
     _, texts, _ = painted.plain_shapes(shapes, 16, paint.hidden, draw, g)
     return {"turns": turns, "captions": captions, "shapes": texts, "seed": seed,
             "ids": [c["id"] for c in split.cards]}  # fmt: skip
+
+
+def entries(book: dict, device, views: int = VIEWS):
+    """Each drawing with each of its turns, an entry; and the views to make of them.
+
+    Returns (drawing, turn) of every entry, and the entry of every view: ``views`` of a
+    drawing as it is, ``TURNED_VIEWS`` of each turn.
+    """
+    rows, steps, copies = [], [], []
+    for i, turns in enumerate(book["turns"]):
+        rows += [i] * len(turns)
+        steps += turns
+        copies += [views] + [TURNED_VIEWS] * (len(turns) - 1)
+    which = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(copies))
+    rows, steps = (torch.tensor(n, device=device) for n in (rows, steps))
+    return rows, steps, which
 
 
 def told(paint, i: int, at: int, rng: random.Random) -> str:

@@ -123,7 +123,3 @@ def test_white_is_where_it_begins(guide, codes):  # noqa: F811
     dream = start(guide, codes, start="white")
     with torch.no_grad():
         assert dream.drawer.draw().min() > 0.99
-
-
-def test_settings_default_is_checked():
-    assert settings().canvases == Settings().canvases

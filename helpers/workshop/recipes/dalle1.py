@@ -22,7 +22,6 @@ FILE = "dalle1.safetensors"
 TEXT = 1 / 8  # share of the loss for the caption (paper §2.2)
 UNTOLD = 0.1  # captions left out, for guidance
 BACK = 0.15  # streams with the codes first, for captions from pictures
-VIEWS, TURNED_VIEWS = 8, 2  # views of a drawing as it is, and of each turn
 
 
 def config(
@@ -35,21 +34,14 @@ def config(
 
 
 @torch.no_grad()
-def code_table(split, book: dict, model: vqgan.VQGAN, seed: int, device, views=VIEWS):
+def code_table(split, book: dict, model: vqgan.VQGAN, seed: int, device):
     """Codes of every view: (codes (E, n * n) int16, entry (E,)).
 
     An entry is a drawing with one of its turns, in the order of ``book``; shapes last.
     """
     g = torch.Generator().manual_seed(seed)
     rgba = split.rgba.to(device)
-    rows, steps, copies = [], [], []
-    for i, turns in enumerate(book["turns"]):
-        rows += [i] * len(turns)
-        steps += turns
-        copies += [views] + [TURNED_VIEWS] * (len(turns) - 1)
-    entries = len(rows)
-    rows, steps = torch.tensor(rows, device=device), torch.tensor(steps, device=device)
-    which = torch.repeat_interleave(torch.arange(entries), torch.tensor(copies))
+    rows, steps, which = albums.entries(book, device)
     first = torch.ones(len(which), dtype=torch.bool)
     first[1:] = which[1:] != which[:-1]
     out = []
@@ -75,7 +67,7 @@ def code_table(split, book: dict, model: vqgan.VQGAN, seed: int, device, views=V
             y = drawings.whole_views(part.to(device), g, move=0)
             z = model.encode(y)
             out.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
-        which = torch.cat([which, entries + torch.arange(len(shapes))])
+        which = torch.cat([which, len(rows) + torch.arange(len(shapes))])
     return torch.cat(out), which.to(device)
 
 

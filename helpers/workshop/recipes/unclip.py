@@ -17,26 +17,21 @@ from ..run import Average, Clock, data_hash, fast_kernels, groups, machine, rate
 
 FILE = "unclip.safetensors"
 UNTOLD = 0.1  # conditions left out, for guidance
-VIEWS, TURNED_VIEWS = 8, 2
 PEAK = {"prior": 1e-3, "decoder": 6e-4, "upsampler": 6e-4}
 BATCH = {"prior": 1024, "decoder": 384, "upsampler": 128}
 
 
 @torch.no_grad()
-def view_table(split, book: dict, seed: int, device, size: int, eyes=None, views=VIEWS):
+def view_table(
+    split, book: dict, seed: int, device, size: int, eyes=None, views=albums.VIEWS
+):
     """(pictures (E, 3, size, size) uint8, embeddings (E, D) or None, entry (E,)).
 
     An entry is a drawing with one of its turns, in the order of ``book``.
     """
     g = torch.Generator().manual_seed(seed)
     rgba = split.rgba.to(device)
-    rows, steps, copies = [], [], []
-    for i, turns in enumerate(book["turns"]):
-        rows += [i] * len(turns)
-        steps += turns
-        copies += [views] + [TURNED_VIEWS] * (len(turns) - 1)
-    which = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(copies))
-    rows, steps = torch.tensor(rows, device=device), torch.tensor(steps, device=device)
+    rows, steps, which = albums.entries(book, device, views)
     out, seen = [], []
     kind = torch.device(device).type
     for part in which.split(512):
