@@ -138,19 +138,27 @@ def sample(
     top_p: float = 1.0,
     limit: int | None = None,
     progress: bool = False,
+    beside: Tensor | None = None,
+    guidance: float = 1.0,
 ) -> Tensor:
     """Continue (B, T) tokens by ``count`` tokens: (B, T + count).
 
     temperature: below 1 safer, above 1 wilder, 0 always the likeliest. ``limit``: ids
     from here on are forbidden (the condition tokens). ``g`` lives on the CPU, so that
-    the same seed gives the same choices on every device.
+    the same seed gives the same choices on every device. ``beside``: (B, T) tokens that
+    lack the condition; the logits then go ``guidance`` times the way from theirs to
+    those of ``start`` (classifier-free guidance, Ho and Salimans 2022).
     """
     if temperature < 0:
         raise ValueError(f"The temperature must be 0 or more, not {temperature}.")
     model.eval()
-    tokens, cache, new = start, model.new_cache(), start
+    tokens, cache = start, model.new_cache()
+    new = start if beside is None else torch.cat([start, beside])
     for _ in tqdm(range(count), desc="codes", disable=not progress, leave=False):
         logits = model(new, cache)[:, -1, :limit].float().cpu()
+        if beside is not None:
+            told, untold = logits.chunk(2)
+            logits = untold + guidance * (told - untold)
         if temperature == 0:
             new = logits.argmax(-1, keepdim=True)
         else:
@@ -158,4 +166,5 @@ def sample(
             new = torch.multinomial(kept.softmax(-1), 1, generator=g)
         new = new.to(start.device)
         tokens = torch.cat([tokens, new], dim=1)
+        new = new if beside is None else new.repeat(2, 1)
     return tokens

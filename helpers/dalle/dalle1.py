@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .. import gpt, paths, vqgan, weights
 from ..clip import Embedder
@@ -69,8 +68,6 @@ class Dalle1:
         """
         if not guidance >= 0:
             raise ValueError(f"The guidance must be 0 or more, not {guidance}.")
-        if not temperature >= 0:
-            raise ValueError(f"The temperature must be 0 or more, not {temperature}.")
         count, c = len(captions), self.model.config
         codes = torch.zeros(count, 0, dtype=torch.long, device=self.device)
         if begin is not None:
@@ -82,27 +79,24 @@ class Dalle1:
                 )
         if not count:
             return codes.view(0, c.grid, c.grid)
-        plain = guidance == 1
-        told = self.words(captions)
-        if not plain:  # the same stream without its caption, beside it
-            told = torch.cat([told, self.words([""] * count)])
-        g = torch.Generator().manual_seed(seed)
-        cache = self.model.new_cache()
-        new = torch.cat([told, codes.repeat(1 if plain else 2, 1)], 1)
-        missing = c.grid**2 - codes.shape[1]
-        for _ in tqdm(range(missing), "codes", leave=False, disable=not progress):
-            scores = self.model(new, cache)[:, -1, : c.codes].float().cpu()
-            if not plain:
-                with_words, without = scores.chunk(2)
-                scores = without + guidance * (with_words - without)
-            if temperature == 0:
-                code = scores.argmax(-1, keepdim=True)
-            else:
-                kept = gpt.filter_logits(scores / temperature, top_k, top_p)
-                code = torch.multinomial(kept.softmax(-1), 1, generator=g)
-            code = code.to(self.device)
-            codes = torch.cat([codes, code], 1)
-            new = code.repeat(1 if plain else 2, 1)
+        start = torch.cat([self.words(captions), codes], 1)
+        beside = None
+        if guidance != 1:  # the same stream without its caption
+            beside = torch.cat([self.words([""] * count), codes], 1)
+        tokens = gpt.sample(
+            self.model,
+            start,
+            c.grid**2 - codes.shape[1],
+            torch.Generator().manual_seed(seed),
+            temperature,
+            top_k,
+            top_p,
+            c.codes,
+            progress,
+            beside,
+            guidance,
+        )
+        codes = tokens[:, c.conditions :]
         return codes.view(count, c.grid, c.grid)
 
     def pictures(self, codes: Tensor) -> Tensor:
