@@ -3,8 +3,14 @@
 import os
 import platform
 import shutil
+from pathlib import Path
 
+import psutil
 import torch
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use: "150000 100000"
+THREADS = "OMP_NUM_THREADS"  # the variable that numeric libraries read
+SPARE = 0.7  # of a core must be free for a thread of its own
 
 
 def pick_device(prefer: str | None = None) -> torch.device:
@@ -29,6 +35,44 @@ def pick_device(prefer: str | None = None) -> torch.device:
     ):
         raise RuntimeError(f'This machine has no "{prefer}" device; use "cpu".')
     return device
+
+
+def free_cores(seconds: float = 0.2) -> int:
+    """How many cores this process may use that nobody keeps busy, at least 1.
+
+    Looks for ``seconds`` at the cores that the process may run on, and minds the share
+    that a container allows.
+    """
+    many = os.cpu_count() or 1
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(many)
+    allowed = float(len(mine))
+    try:
+        quota, period = QUOTA.read_text().split()
+        allowed = min(allowed, int(quota) / int(period))
+    except (OSError, ValueError):  # no container, or "max"
+        pass
+    try:
+        busy = psutil.cpu_percent(seconds, percpu=True)
+    except (OSError, RuntimeError, psutil.Error):  # the system does not tell
+        busy = []
+    rows = [busy[core] for core in mine if core < len(busy)] or busy or [0.0]
+    free = len(mine) * (1 - sum(rows) / len(rows) / 100)
+    return max(1, int(min(allowed, free) + 1 - SPARE))
+
+
+def set_threads() -> int:
+    """Take as many threads as cores are free, once for a process; returns the number.
+
+    Threads without a core wait for those that have one, and a page crawls. Where
+    ``OMP_NUM_THREADS`` is set, by you or by the first call, it is left as it is. Set
+    it to 1 if a seed must give the same picture every time: another number of threads
+    adds in another order.
+    """
+    if not os.environ.get(THREADS):
+        count = min(torch.get_num_threads(), free_cores())
+        os.environ[THREADS] = str(count)  # for libraries that are loaded later
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
 
 
 def free_memory() -> float | None:

@@ -8,6 +8,7 @@ DATA = ROOT / "data"
 CORPUS = DATA / "corpus"
 MODELS = DATA / "models"
 PHOTOS = DATA / "photos"
+CACHE = "PICTURES_AND_WORDS_CACHE"  # the variable that moves the folder of weights
 
 
 def cache() -> Path:
@@ -16,9 +17,7 @@ def cache() -> Path:
     ``PICTURES_AND_WORDS_CACHE`` overrides it. Raises PermissionError with one sentence
     if the folder cannot be written.
     """
-    folder = os.environ.get(
-        "PICTURES_AND_WORDS_CACHE", "~/.cache/pictures-and-words/weights"
-    )
+    folder = os.environ.get(CACHE, "~/.cache/pictures-and-words/weights")
     path = Path(folder).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -27,6 +26,6 @@ def cache() -> Path:
     except OSError as error:
         raise PermissionError(
             f"The cache folder {path} cannot be written ({error.strerror}); set "
-            "PICTURES_AND_WORDS_CACHE to a folder that can."
+            f"{CACHE} to a folder that can."
         ) from None
     return path

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import paths
 from helpers.course import checks
+from helpers.workshop import pages
 from helpers.workshop.run_notebooks import MADE
 
 FILES = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
@@ -22,11 +23,9 @@ def kind(name, which):
     return [c for c in BOOKS[name] if c["cell_type"] == which]
 
 
-def test_names_are_contiguous_and_in_the_readme():
+def test_names_are_contiguous_and_in_the_list():
     assert [int(n[:2]) for n in BOOKS] == list(range(len(BOOKS)))
-    readme = (paths.ROOT / "README.md").read_text("utf-8")
-    for path in FILES:
-        assert f"notebooks/{path.name}" in readme
+    assert [p.name for p in pages.there()] == list(BOOKS)
 
 
 def test_top_level_is_exact():
@@ -56,10 +55,6 @@ def test_cells_are_short_and_run_in_order(name):
         assert len(lines) <= 30 and max(map(len, lines)) <= 88
         assert not source(cell).rstrip().endswith(";")
         assert not any(o["output_type"] == "error" for o in cell["outputs"])
-
-
-def test_setup_cell_is_the_same_everywhere():
-    assert len({source(kind(name, "code")[0]) for name in BOOKS}) == 1
 
 
 @EVERY
