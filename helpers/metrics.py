@@ -15,6 +15,7 @@ def ranks(queries: Tensor, targets: Tensor, right: Tensor) -> Tensor:
     Ties count against the query.
     """
     scores = queries @ targets.T
+    right = right.to(scores.device)
     best = scores.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
     return ((scores >= best) & ~right).sum(1)
 
@@ -35,11 +36,12 @@ def same(a: list, b: list) -> Tensor:
 def top_k(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> float:
     """Share of pictures (N, D) with label (N,) among the k nearest classes (C, D)."""
     best = (images @ classes.T).topk(min(k, len(classes)), dim=1).indices
-    return (best == labels[:, None]).any(1).float().mean().item()
+    return (best == labels.to(best)[:, None]).any(1).float().mean().item()
 
 
 def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Mean over the classes of the share of their pictures that were named right."""
+    labels = labels.to(predicted.device)
     right = (predicted == labels).float()
     return (
         torch.stack([right[labels == c].mean() for c in labels.unique()]).mean().item()
@@ -61,8 +63,8 @@ def usage(codes: Tensor, count: int) -> tuple[float, float]:
 
 def confusion(guess: Tensor, labels: Tensor, count: int) -> Tensor:
     """(count, count) shares: row = true class, column = answer; a row sums to 1."""
-    table = torch.zeros(count, count)
-    table.index_put_((labels, guess), torch.ones(len(labels)), accumulate=True)
+    table, one = torch.zeros(count, count), torch.ones(len(labels))
+    table.index_put_((labels.cpu(), guess.cpu()), one, accumulate=True)
     return table / table.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -73,7 +75,7 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = 10):
     is not empty, and the expected calibration error, all in [0, 1].
     """
     sure, guess = probabilities.max(1)
-    right = (guess == labels).float()
+    right = (guess == labels.to(guess.device)).float()
     place = (sure * bins).long().clamp(max=bins - 1)
     rows, error = [], 0.0
     for b in range(bins):

@@ -83,5 +83,5 @@ def probe(train: Tensor, labels: Tensor, test: Tensor, C: float = 10.0) -> Tenso
     model = LogisticRegression(C=C, max_iter=300)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # one example a class is fine
-        model.fit(train.numpy(), labels.numpy())
-    return torch.from_numpy(model.predict(test.numpy()))
+        model.fit(train.cpu().numpy(), labels.cpu().numpy())
+    return torch.from_numpy(model.predict(test.cpu().numpy()))

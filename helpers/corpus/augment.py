@@ -129,9 +129,9 @@ def crops(rgba: Tensor, size: int, g: torch.Generator) -> Tensor:
     """
     B, _, H, W = rgba.shape
     x = rgba.float() / 255
-    colour = torch.rand(B, 3, 1, 1, generator=g)
-    plain = torch.rand(B, 1, 1, 1, generator=g) < 0.3
-    ground = torch.where(plain, colour, torch.ones(()))
+    colour = uniform((B, 3, 1, 1), g, x.device)
+    plain = uniform((B, 1, 1, 1), g, x.device) < 0.3
+    ground = torch.where(plain, colour, torch.ones_like(colour))
     x = x[:, :3] * x[:, 3:] + ground * (1 - x[:, 3:])
     top, left = (torch.randint(n - size + 1, (B,), generator=g) for n in (H, W))
     x = torch.stack(

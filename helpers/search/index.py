@@ -223,7 +223,7 @@ def neighbours(vectors: Tensor, kind: str):
     """A faiss index over unit vectors (N, D): "exact", "hnsw" or "ivf"."""
     import faiss
 
-    x = vectors.float().contiguous().numpy()
+    x = vectors.float().cpu().contiguous().numpy()
     count, width = x.shape
     if kind == "exact":
         index = faiss.IndexFlatIP(width)

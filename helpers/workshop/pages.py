@@ -183,7 +183,7 @@ def setup(at: Address) -> str:
         return SETUP
     text = SETUP.replace("import os\n", "import os\nimport subprocess\n")
     text = text.replace("folder and make", "(in Colab: fetch it) and make")
-    text = text.replace("places =", f'URL, TAG = "{at.url}", "{at.tag}"\nplaces =')
+    text = text.replace("places =", f'URL = "{at.url}"\nTAG = "{at.tag}"\nplaces =')
     text = text.replace("if not found:", f"{FETCH}if not found:")
     return text.replace(
         '"Clone this course first (in Colab: in a cell above this one)."',

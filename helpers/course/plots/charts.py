@@ -124,6 +124,7 @@ def table(values: Tensor, rows: list[str], columns: list[str], label: str) -> No
     style()
     size = (1.9 + 0.42 * len(columns), 1.2 + 0.32 * len(rows))
     figure, ax = plt.subplots(figsize=size)
+    values = values.detach().cpu()
     ax.imshow(values, cmap=MAP, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for i in range(len(rows)):
         for j in range(len(columns)):

@@ -62,6 +62,7 @@ def similarity_matrix(pictures, captions: list[str], scores: Tensor) -> None:
     scores: (captions, pictures).
     """
     style()
+    scores = scores.detach().cpu()
     rows, columns = scores.shape
     figure, ax = plt.subplots(figsize=(1.5 + 0.72 * columns, 0.8 + 0.5 * rows))
     ax.imshow(scores, cmap=MAP, aspect="auto", interpolation="nearest")
@@ -92,7 +93,7 @@ def scatter_pictures(points: Tensor, pictures, titles=None, zoom: float = 30) ->
     """A map of pictures: points (N, 2), a thumbnail at each, optional words."""
     style()
     figure, ax = plt.subplots(figsize=(8.4, 5.6))
-    x, y = points[:, 0], points[:, 1]
+    x, y = points.detach().cpu().T
     ax.scatter(x, y, s=1, alpha=0)
     for i, picture in enumerate(pictures):
         image = array(picture)
