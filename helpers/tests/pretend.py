@@ -61,7 +61,7 @@ class There(Tensor):
         if name not in (*MOVES, *READS):
             meet(name, [*args, *kwargs.values()])
         out = super().__torch_function__(function, types, args, kwargs)
-        if function is Tensor.grad.__get__ and out is not None:  # it comes plain
+        if function == Tensor.grad.__get__ and out is not None:  # it comes plain
             return out.as_subclass(There)
         return away(out) if name == "cpu" else out
 
@@ -137,9 +137,14 @@ def cuda(monkeypatch):
         "get_device_name": lambda *a: "pretended",
         "empty_cache": lambda: None,
         "synchronize": lambda *a: None,
+        "is_bf16_supported": lambda *a, **k: True,
     }
     for name, call in calls.items():
         monkeypatch.setattr(torch.cuda, name, call)
+    check = "_accelerator_graph_capture_health_check"  # asks the driver
+    monkeypatch.setattr(torch.optim.Optimizer, check, lambda self: None, raising=False)
+    check = "_cuda_graph_capture_health_check"  # its name before torch 2.11
+    monkeypatch.setattr(torch.optim.Optimizer, check, lambda self: None, raising=False)
     change = torch.__future__.set_overwrite_module_params_on_conversion
     change(True)  # a module that moves gets new parameters, of the class There
     try:
