@@ -11,7 +11,7 @@ from helpers import paths
 
 HOUSE = paths.ROOT / "helpers"
 FLOORS = (  # nothing imports from a floor above its own
-    "device paths download archive weights pictures metrics blocks gpt".split(),
+    "device paths words download archive weights pictures metrics blocks gpt".split(),
     "clip corpus vqgan".split(),
     "search dream dalle".split(),
     ["course"],
