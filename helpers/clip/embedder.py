@@ -99,7 +99,9 @@ class Embedder:
         self.model.eval()
         if isinstance(texts, str):
             texts = [texts]
-        elif not isinstance(texts, Tensor):
+        elif isinstance(texts, Tensor):
+            texts = check_tokens(texts, self.model.config)
+        else:
             texts = check_texts(texts)
         out = [torch.empty(0, self.model.config.embed)]
         for at in range(0, len(texts), batch):
@@ -116,6 +118,18 @@ class Embedder:
     def probabilities(self, images: Tensor, texts: Tensor) -> Tensor:
         """Softmax over the texts of the scaled cosines: (N, D), (M, D) -> (N, M)."""
         return (self.model.scale().item() * images @ texts.T).softmax(dim=-1)
+
+
+def check_tokens(tokens: Tensor, config) -> Tensor:
+    """Token ids (M, T), as they came, or one sentence (TypeError)."""
+    ids = not (tokens.is_floating_point() or tokens.is_complex())
+    if ids and tokens.ndim == 2 and 0 < tokens.shape[1] <= config.context:
+        if not tokens.numel() or 0 <= tokens.min() <= tokens.max() < config.vocab:
+            return tokens.long()
+    raise TypeError(
+        f"Token ids have the shape (M, T up to {config.context}) and lie below "
+        f"{config.vocab}; make them with tokenize()."
+    )
 
 
 def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Embedder:

@@ -124,7 +124,7 @@ def test_exif_rotation_is_applied():
         (b"", "empty"),
         (b"hello, no picture", "not a picture"),
         (as_bytes(Image.effect_noise((64, 64), 90))[:900], "damaged or cut short"),
-        (3, "must be a path, bytes or a PIL image, not int"),
+        (3, "must be a path, .* not int"),
         (None, "not NoneType"),
         ("/no/such/file.png", "no picture at"),
     ],
