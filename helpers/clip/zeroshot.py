@@ -29,12 +29,12 @@ def templates(name: str = "seven") -> list[str]:
 def check_classes(classes, doubles: bool = False) -> list[str]:
     """Class names, folded (``words.fold``), in the case that was typed.
 
-    ``classes``: a list, or a text with commas (English or Persian) between the names.
+    ``classes``: a list, or a text with commas of any script between the names.
     Names that differ by upper and lower case only are the same. ``doubles``: the same
     name may come twice, as in ImageNet's own list. Raises ValueError with one sentence.
     """
     if isinstance(classes, str):
-        names = [n for n in re.split(r"[,،\n]", classes) if fold(n, False)]
+        names = [n for n in re.split(r"[,،，、;؛\n]", classes) if fold(n, False)]
     elif not hasattr(classes, "__iter__"):
         raise ValueError(
             f"The classes are a list of names, not {type(classes).__name__}."

@@ -32,6 +32,7 @@ def file_of(path) -> Path:
 
 def write(path: Path, card: dict, vectors: Tensor) -> None:
     """Write an index. Raises OSError with one sentence where that cannot be done."""
+    path = file_of(path)
     text = json.dumps(card).encode()  # pure ASCII: any name survives
     tensors = {
         "vectors": vectors.float().contiguous(),
@@ -60,6 +61,7 @@ def write(path: Path, card: dict, vectors: Tensor) -> None:
 
 def read(path: Path) -> tuple[dict, Tensor]:
     """Read an index: (card, vectors). One sentence for what is none, or damaged."""
+    path = file_of(path)
     name, again = plain(path.name), "build the index again"
     if not path.is_file():
         raise FileNotFoundError(f"There is no index file {plain(path)}.")
