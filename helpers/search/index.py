@@ -186,13 +186,16 @@ class ImageIndex:
         Raises ValueError with one sentence for another model.
         """
         self._same_model(other.model, "The other index")
+        if other is self:
+            return
         self._absorb(other, lambda mine, theirs: theirs[2] > mine[2])
         if self.base != other.base:
             self.base = common(self.base, other.base)
 
     def remove(self, names) -> None:
         """Forget pictures by name. Raises KeyError with one sentence if unknown."""
-        names = {names} if isinstance(names, str) else set(names)
+        one = isinstance(names, (str, os.PathLike))
+        names = {str(name) for name in ([names] if one else names)}
         unknown = sorted(names - set(self.names), key=str)
         if unknown:
             raise KeyError(f"The index holds no picture named {unknown[0]!r}.")

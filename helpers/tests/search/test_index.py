@@ -445,7 +445,8 @@ def test_every_format_or_a_reason(tmp_path, model):
     (here / "cut.png").write_bytes((here / "PNG without an ending").read_bytes()[:60])
     (here / "empty.png").touch()
     os.symlink(here / "nowhere", here / "dangling.png")
-    os.mkfifo(here / "pipe.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(here / "pipe.png")
     index = ImageIndex.build(here, model, progress=False)
     names = {os.path.basename(n) for n in index.names}
     assert names == {*written, "PNG without an ending"} and len(written) >= 5
@@ -455,7 +456,8 @@ def test_every_format_or_a_reason(tmp_path, model):
         "notes.txt": "not a picture", "cut.png": "cut short", "empty.png": "empty",
         "dangling.png": "no picture at", "pipe.png": "pipe",
     }.items():  # fmt: skip
-        assert re.search(why, reasons[name]), (name, reasons[name])
+        if name in os.listdir(here):
+            assert re.search(why, reasons[name]), (name, reasons[name])
 
 
 def test_search_takes_its_arguments_at_their_word(index, model, tmp_path, monkeypatch):
