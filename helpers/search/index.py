@@ -4,12 +4,12 @@ Dims: N pictures, D embedding, k answers. Similarity is the cosine; nearest neig
 are faiss's: exact for small collections, HNSW or IVF for large ones.
 """
 
-import math
 import operator
 import os
 import time
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -136,7 +136,7 @@ class ImageIndex:
         if not good:
             raise ValueError(
                 f"None of the {len(items)} pictures could be read; the first reason: "
-                f"{self.skipped[-len(items)][1]}"
+                f"{dict(self.skipped)[items[0].name]}"
             )
         if replace:
             fresh = set(self.names[before:])
@@ -247,6 +247,7 @@ class ImageIndex:
         finally:
             bar.close()
             self._put(rows)
+            self.skipped = [r for r in dict.fromkeys(self.skipped) if r[0] not in good]
             kept.save(self)
         return good
 
@@ -299,7 +300,7 @@ class ImageIndex:
         vector is taken away at half strength. All parts are unit vectors; so is the
         result. Raises ValueError with one sentence for an empty query.
         """
-        if not (isinstance(weight, (int, float)) and 0 <= weight <= 1):
+        if not (isinstance(weight, Real) and 0 <= weight <= 1):
             raise ValueError(f"The weight of the picture is {weight}; give 0 to 1.")
         total = torch.zeros(self.vectors.shape[1])
         words, minus = one_text(words, "words"), one_text(minus, "minus")
@@ -333,9 +334,7 @@ class ImageIndex:
             count = 0
         if count < 1 or isinstance(k, bool):
             raise ValueError(f"k is {k!r}; give a whole number of at least 1.")
-        if above is not None and not (
-            isinstance(above, (int, float)) and math.isfinite(above)
-        ):
+        if above is not None and not (isinstance(above, Real) and above == above):
             raise ValueError(f"above is {above!r}; give a cosine, from -1 to 1.")
         if not len(self):
             raise ValueError("The index is empty: add pictures first.")

@@ -380,6 +380,18 @@ def test_nothing_is_lost_by_name(tmp_path, model, monkeypatch):
     assert index.names == [str(tmp_path / p / "x.png") for p in ("one", "two")]
 
 
+def test_skipped_tells_how_things_are(tmp_path, model):
+    good, bad = grey(tmp_path / "a.png", 5), tmp_path / "b.png"
+    bad.write_bytes(b"not yet a picture")
+    index = ImageIndex.build([good, bad], model, progress=False)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="None of the 1 .* not a picture"):
+            index.add([bad])
+    assert [name for name, _ in index.skipped] == [str(bad)]
+    index.add([grey(bad, 9)])
+    assert not index.skipped and index.names == [str(good), str(bad)]
+
+
 def test_merge(tmp_path, model):
     one, two = folder_of(tmp_path / "m" / "one", 3), tmp_path / "m" / "two"
     grey(two / "y.png", 40)
