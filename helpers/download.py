@@ -89,7 +89,7 @@ def cached(source: Source, folder: Path) -> Path | None:
     path = folder / source.file
     if path.is_file():
         note = path.with_name(path.name + ".sha256")
-        noted = note.read_text().strip() if note.is_file() else None
+        noted = note.read_text("utf-8").strip() if note.is_file() else None
         goal = source.sha256 or noted  # without either, someone put it here by hand
         return path if goal is None or sha256(path) == goal else None
     return hub(source, folder, local_files_only=True) if hubs(source) else None
@@ -186,7 +186,7 @@ def plain(source: Source, folder: Path) -> Path:
         part.unlink()
         raise Refused(reason)
     part.replace(path)
-    path.with_name(path.name + ".sha256").write_text(found + "\n")
+    path.with_name(path.name + ".sha256").write_text(found + "\n", "utf-8")
     return path
 
 

@@ -3,73 +3,294 @@
 Dims: B batch, H/W pixels. A picture tensor is (3, H, W), float in [0, 1] or uint8.
 """
 
+import contextlib
 import io
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look
+BITS = (1, 8, 10, 12, 14, 16)  # depths that cameras and scanners give
+NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
+FILES = (str, Path, bytes, bytearray, memoryview)
 
 
-def read_picture(source, size: int | None = None) -> Image.Image:
-    """Open any picture as RGB: a path, bytes or a PIL image.
+def read_picture(source, size: int | None = None, bgr: bool = False) -> Image.Image:
+    """Any one picture as RGB: the only way in, so all kinds are prepared alike.
 
-    Transparent parts become white, EXIF rotation is applied, 16-bit grey is scaled to 8
-    bit, of an animation the first frame is taken. ``size``: the longest side at most.
-    Raises ValueError with one sentence for what cannot be read.
+    ``source``: a path, bytes, an open file, a PIL picture, a numpy array (H, W) or
+    (H, W, 1 to 4) or a tensor (H, W) or (1 to 4, H, W). Floats lie in [0, 1], uint8 in
+    0..255. ``bgr``: the array holds blue first, as OpenCV gives it. ``size``: the
+    longest side at most.
+
+    Transparent parts become white, EXIF rotation is applied, of an animation the first
+    frame is taken. Deep grey (16 bit, float files) becomes 8 bit by the range that its
+    values show. HEIC is read where ``pillow-heif`` is installed. Raises ValueError with
+    one sentence for what cannot be read.
     """
-    what = "the picture"
-    if isinstance(source, (str, Path)):
-        what = str(source)
-        if not Path(source).is_file():
-            raise ValueError(f"There is no picture at {source}.")
-        source = Path(source).read_bytes()
-    if isinstance(source, (bytes, bytearray)):
-        if not source:
-            raise ValueError(f"{what} is empty (zero bytes).")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(io.BytesIO(source))
-        except Image.DecompressionBombError:
-            raise ValueError(f"{what} is too large; shrink it first.") from None
-        except Exception:
-            raise ValueError(
-                f"{what} is not a picture that can be read (PNG, JPEG, WebP, GIF ...)."
-            ) from None
+    if isinstance(source, (np.ndarray, Tensor)):
+        image = from_array(source, bgr)
+    elif bgr:
+        raise ValueError("bgr=True goes with arrays; a file knows its own colours.")
     elif isinstance(source, Image.Image):
-        image = source
+        image = to_rgb(source, "the picture")
+    elif isinstance(source, FILES) or hasattr(source, "read"):
+        image = from_file(source)
     else:
         raise ValueError(
-            "A picture must be a path, bytes or a PIL image, not "
+            "A picture must be a path, bytes or a PIL image, an array or a tensor, not "
             f"{type(source).__name__}."
         )
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(
-            f"{what} has {image.width} x {image.height} pixels, more than "
-            f"{MAX_PIXELS:,}; shrink it first."
-        )
-    try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith(("I", "F")):  # 16-bit grey or float: scale to 8 bit
-            low, high = image.getextrema()
-            wide = 65535 if high > 255 else max(high, 1)
-            image = image.convert("F").point(lambda v: v * (255 / wide)).convert("L")
-        if "A" in image.getbands() or "transparency" in image.info:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        image = image.convert("RGB")
-    except Exception:
-        raise ValueError(f"{what} is damaged or cut short.") from None
     if size and max(image.size) > size:
         image.thumbnail((size, size), Image.LANCZOS)
     return image
+
+
+def one_or_many(source) -> list:
+    """One picture or several (a list, a batch array or tensor) -> a list of pictures.
+
+    Raises ValueError with one sentence for what is neither.
+    """
+    one = isinstance(source, (*FILES, Image.Image)) or hasattr(source, "read")
+    numbers = isinstance(source, np.ndarray) and source.dtype.kind not in "OUS"
+    if numbers or isinstance(source, Tensor):
+        one = source.ndim < 4
+        if source.ndim > 4:
+            raise wrong_shape(source)
+    if one:
+        return [source]
+    if not hasattr(source, "__iter__") or isinstance(source, dict):
+        raise ValueError(
+            "Pictures must be a list, an array or a tensor (or one picture), not "
+            f"{type(source).__name__}."
+        )
+    return list(source)
+
+
+def plain(name) -> str:
+    """A file name as printable text: what cannot be printed is spelt as \\x.."""
+    name = str(name)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
+    )
+
+
+def from_file(source) -> Image.Image:
+    """A picture out of a path, bytes or an open file, as RGB."""
+    what = plain(source) if isinstance(source, (str, Path)) else "the picture"
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, (str, Path)):
+            try:
+                path = Path(source).expanduser()
+                if path.is_dir():
+                    raise ValueError(f"{what} is a folder, not a picture.")
+                if path.exists() and not path.is_file():
+                    raise ValueError(f"{what} is a device or a pipe, not a picture.")
+                file = stack.enter_context(open(path, "rb"))
+            except FileNotFoundError:
+                raise ValueError(f"There is no picture at {what}.") from None
+            except (OSError, RuntimeError) as error:  # no permission, no such user
+                why = getattr(error, "strerror", None) or error
+                raise ValueError(f"{what} cannot be opened ({why}).") from None
+            except ValueError as error:
+                if "null" in str(error):  # a zero byte in the name
+                    raise ValueError(f"There is no picture at {what}.") from None
+                raise
+        elif isinstance(source, FILES):
+            file = io.BytesIO(source)
+        else:
+            file = io.BytesIO(bytes_of(source))
+        head = file.read(32)
+        if not head:
+            raise ValueError(f"{what} is empty (zero bytes).")
+        file.seek(0)
+        return to_rgb(opened(file, head, what), what)
+
+
+def bytes_of(source) -> bytes:
+    """What an open binary file holds, from its beginning where it can go back."""
+    raw = None
+    with contextlib.suppress(Exception):
+        source.seek(0)
+    with contextlib.suppress(Exception):
+        raw = source.read()
+    if not isinstance(raw, (bytes, bytearray)):
+        raise ValueError("The open file gives no bytes: open it with mode 'rb'.")
+    return bytes(raw)
+
+
+@lru_cache
+def formats() -> tuple[list[str], bool]:
+    """(the formats that are read, whether HEIC is among them).
+
+    PostScript is a program that Pillow would hand to Ghostscript: it is not run.
+    """
+    Image.init()
+    heic = False
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        heic = True
+    return [name for name in Image.OPEN if name != "EPS"], heic
+
+
+def opened(file, head: bytes, what: str) -> Image.Image:
+    """Let Pillow open a file that begins with ``head``; it is not decoded yet."""
+    known, heic = formats()
+    if head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        raise ValueError(f"{what} is PostScript, a program; convert it to PNG first.")
+    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    if not heic and brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"):
+        if b"avif" not in head:
+            raise ValueError(f"{what} is HEIC: to read it, pip install pillow-heif.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(file, formats=known)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{what} is too large; shrink it first.") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{what} is not a picture that can be read (PNG, JPEG, WebP, GIF ...)."
+        ) from None
+    except Exception:
+        raise ValueError(f"{what} is damaged or cut short.") from None
+
+
+def check_pixels(width: int, height: int, what: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{what} has {width} x {height} pixels, more than {MAX_PIXELS:,}; shrink "
+            "it first."
+        )
+    if width * height == 0:
+        raise ValueError(f"{what} is empty: {width} x {height} pixels.")
+
+
+def to_rgb(image: Image.Image, what: str) -> Image.Image:
+    """A PIL picture of any mode -> RGB, upright, on white."""
+    if image.format == "EPS":
+        raise ValueError(f"{what} is PostScript, a program; convert it to PNG first.")
+    check_pixels(*image.size, what)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            clear = image.info.get("transparency")
+            with contextlib.suppress(Exception):  # a broken note turns nothing
+                image = ImageOps.exif_transpose(image)
+            deep = np.asarray(image) if image.mode.startswith(("I", "F")) else None
+            if deep is None:
+                return on_white(image)
+    except Exception:
+        raise ValueError(f"{what} is damaged or cut short.") from None
+    return Image.fromarray(eight_bits(deep, what, clear)).convert("RGB")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A PIL picture of 8 bit -> RGB; what is transparent becomes white."""
+    if image.mode == "LAB":
+        image = from_lab(image)
+    elif image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def from_lab(image: Image.Image) -> Image.Image:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+
+
+def eight_bits(values: np.ndarray, what: str, clear=None) -> np.ndarray:
+    """Grey of any depth (H, W) -> uint8, by the range that the values show.
+
+    Integers: the smallest depth (1, 8, 10, 12, 14 or 16 bit) that holds them. Floats:
+    [0, 1], else 0..255. Wider or negative values are stretched to their own range.
+    ``clear``: the value that stands for transparent; it becomes white.
+    """
+    x = values.astype(np.float32)
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        raise ValueError(f"{what} holds values that are no numbers (NaN or inf).")
+    depths = [2**bits - 1 for bits in BITS] if values.dtype.kind != "f" else [1, 255]
+    tops = [top for top in depths if high <= top]
+    if low < 0 or not tops:
+        low = min(low, 0)
+        x = (x - low) * (255 / max(high - low, 1e-9))
+    else:
+        x = x * (255 / tops[0])
+    if isinstance(clear, int):
+        x[values == clear] = 255
+    return x.round().astype(np.uint8)
+
+
+def wrong_shape(x) -> ValueError:
+    wanted = "(3, H, W)" if isinstance(x, Tensor) else "(H, W, 3)"
+    kind = "tensor" if isinstance(x, Tensor) else "array"
+    return ValueError(
+        f"A picture as {kind} has the shape {wanted}, not {tuple(x.shape)}."
+    )
+
+
+def from_array(x, bgr: bool = False) -> Image.Image:
+    """A numpy array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W), as RGB.
+
+    C: 1 grey, 2 grey and alpha, 3 colours, 4 colours and alpha. uint8, bool, uint16
+    (as a file of 16 bit), or float in [0, 1].
+    """
+    given = x
+    if isinstance(x, Tensor):
+        try:
+            x = x.detach().cpu()
+            x = x.float() if x.is_floating_point() else x
+            x = (x.movedim(0, -1) if x.ndim == 3 else x).numpy()
+        except (TypeError, RuntimeError, NotImplementedError):
+            raise ValueError("The tensor holds no plain values to see.") from None
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 2, 3, 4)):
+        raise wrong_shape(given)
+    check_pixels(x.shape[1], x.shape[0], "The picture")
+    x = values_of(x)
+    x = x[..., 0] if x.ndim == 3 and x.shape[2] == 1 else x
+    if bgr and x.ndim == 3 and x.shape[2] > 2:
+        x = x[..., [2, 1, 0, 3][: x.shape[2]]]
+    return to_rgb(Image.fromarray(np.ascontiguousarray(x)), "The picture")
+
+
+def values_of(x: np.ndarray) -> np.ndarray:
+    """The values of an array as uint8; ValueError if their range is not known."""
+    kind, width = x.dtype.kind, x.dtype.itemsize
+    if kind == "u" and width == 1:
+        return x
+    if kind == "b":
+        return x.astype(np.uint8) * 255
+    if kind == "u" and width == 2:
+        return eight_bits(x, "The picture")
+    if kind != "f":
+        raise ValueError(
+            "A picture holds uint8 (0 to 255) or floats (0 to 1), not "
+            f"{x.dtype.name}: convert it first."
+        )
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        raise ValueError("The picture holds values that are no numbers (NaN or inf).")
+    if low < -NOISE or high > 1 + NOISE:
+        hint = "undo its normalisation" if low < 0 else "divide by 255 or give uint8"
+        raise ValueError(
+            f"A picture of floats lies in [0, 1], this one goes from {low:.3g} to "
+            f"{high:.3g}: {hint}."
+        )
+    return (x.astype(np.float32).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def resize_and_crop(image, size: int):
@@ -93,15 +314,15 @@ def resize_and_crop(image, size: int):
     return functional.center_crop(image, size)
 
 
-def to_tensor(source, size: int | None = None) -> Tensor:
-    """Any picture (path, bytes, PIL) -> (3, H, W) float in [0, 1].
+def to_tensor(source, size: int | None = None, bgr: bool = False) -> Tensor:
+    """Any one picture, as ``read_picture`` takes it -> (3, H, W) float in [0, 1].
 
     ``size``: the centre square of that side, (3, size, size), as ``resize_and_crop``
     cuts it. Raises ValueError with one sentence for what is no picture.
     """
     from torchvision.transforms.functional import pil_to_tensor
 
-    image = read_picture(source)
+    image = read_picture(source, bgr=bgr)
     return pil_to_tensor(resize_and_crop(image, size) if size else image).float() / 255
 
 

@@ -37,9 +37,9 @@ def save(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
     part.chmod(0o644)
     part.replace(path)
     table = path.parent / "hashes.json"
-    known = json.loads(table.read_text()) if table.exists() else {}
+    known = json.loads(table.read_text("utf-8")) if table.exists() else {}
     known[path.name] = sha256(path)
-    table.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    table.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -53,7 +53,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}; {again}.")
     table = path.parent / "hashes.json"
-    known = json.loads(table.read_text()) if table.exists() else {}
+    known = json.loads(table.read_text("utf-8")) if table.exists() else {}
     if path.name in known and sha256(path) != known[path.name]:
         raise ValueError(
             f"{path} is damaged or cut short: its sha256 is not the recorded one; "
@@ -78,7 +78,9 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
 
 def seal(path: Path, seen: Path | None = None) -> None:
     """Note the sha256 of a file beside it (of ``seen``, which will take its place)."""
-    path.with_name(path.name + ".sha256").write_text(sha256(seen or path) + "\n")
+    path.with_name(path.name + ".sha256").write_text(
+        sha256(seen or path) + "\n", "utf-8"
+    )
 
 
 def intact(path: Path) -> bool:
@@ -89,7 +91,7 @@ def intact(path: Path) -> bool:
     note = path.with_name(path.name + ".sha256")
     if not (path.is_file() and note.is_file()):
         return path.is_file()
-    return sha256(path) == note.read_text().strip()
+    return sha256(path) == note.read_text("utf-8").strip()
 
 
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:

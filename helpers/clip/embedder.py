@@ -5,11 +5,10 @@ models.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import pictures, weights
+from .. import pictures, weights, words
 from ..device import pick_device
 from ..download import sha256
 from . import fast, files, official
@@ -34,45 +33,82 @@ class Embedder:
         count = sum(p.numel() for p in self.model.parameters()) / 1e6
         return f"CLIP {self.name}: {count:.1f} M parameters on {self.device}"
 
-    def preprocess(self, picture) -> Tensor:
-        """Any picture (path, bytes, PIL) -> (3, S, S) float in [0, 1].
+    def __iter__(self):
+        """So that ``model, preprocess = load(...)`` works, as in OpenAI's package."""
+        return iter((self, self.preprocess))
+
+    def preprocess(self, picture, bgr: bool = False) -> Tensor:
+        """Any one picture (path, bytes, PIL, array, tensor) -> (3, S, S) in [0, 1].
 
         The short side is brought to S (bicubic), then the centre is cut out; a flat
-        white picture border is not added. Raises ValueError for what is no picture.
+        white picture border is not added. ``torch.stack`` of several is a batch for
+        ``embed_images``; the towers normalise by themselves. ``bgr``: an array of
+        OpenCV's. Raises ValueError with one sentence for what is no picture.
         """
-        return pictures.to_tensor(picture, self.model.config.image_size)
+        return pictures.to_tensor(picture, self.model.config.image_size, bgr)
+
+    def tokenize(self, texts) -> Tensor:
+        """A text or a list of texts -> (M, T) token ids, after one folding.
+
+        Texts that look the same give the same ids (``helpers.words.fold``). Raises
+        TypeError with one sentence for what is not text.
+        """
+        texts = [texts] if isinstance(texts, str) else check_texts(texts)
+        persian = self.tokenizer.persian
+        return self.tokenizer([words.fold(text, persian) for text in texts])
 
     @torch.no_grad()
-    def embed_images(self, images, batch: int = 64, progress: bool = False) -> Tensor:
-        """(N, 3, H, W) uint8 or a list of pictures -> (N, D) on the unit sphere."""
-        size = self.model.config.image_size
+    def __call__(self, images, texts) -> tuple[Tensor, Tensor]:
+        """Logits both ways: ((N, M) for each picture, (M, N) for each text).
+
+        ``images``: as for ``embed_images``; ``texts``: texts or their token ids. They
+        are cosines times the model's scale; a softmax over a row gives probabilities.
+        """
+        seen, read = self.embed_images(images), self.embed_texts(texts)
+        logits = self.model.scale().item() * seen @ read.T
+        return logits, logits.T
+
+    @torch.no_grad()
+    def embed_images(
+        self, images, batch: int = 64, progress: bool = False, bgr: bool = False
+    ) -> Tensor:
+        """One picture or many -> (N, D) on the unit sphere.
+
+        ``images``: one picture of any kind that ``preprocess`` takes, a list of them,
+        or a batch: a tensor (N, 3, H, W) or an array (N, H, W, 3), uint8 or float in
+        [0, 1]. However a picture comes, it is prepared in the same way. Raises
+        ValueError with one sentence.
+        """
+        rows = pictures.one_or_many(images)
         self.model.eval()
         out = [torch.empty(0, self.model.config.embed)]
-        steps = range(0, len(images), batch)
+        steps = range(0, len(rows), batch)
         for at in tqdm(steps, desc="embedding", disable=not progress, leave=False):
-            part = images[at : at + batch]
-            if isinstance(part, Tensor):
-                x = part.to(self.device).float() / 255
-                if x.shape[-2:] != (size, size):
-                    x = F.interpolate(
-                        x, (size, size), mode="bicubic", antialias=True
-                    ).clamp(0, 1)
-            else:
-                x = torch.stack([self.preprocess(p) for p in part]).to(self.device)
+            part = [self.preprocess(p, bgr) for p in rows[at : at + batch]]
+            x = torch.stack(part).to(self.device)
             with self.precision():
                 out.append(self.model.encode_image(x).cpu())
         return torch.cat(out)
 
     @torch.no_grad()
-    def embed_texts(self, texts: list[str], batch: int = 256) -> Tensor:
-        """Texts -> (N, D) on the unit sphere. Raises TypeError for what is not text."""
+    def embed_texts(self, texts, batch: int = 256) -> Tensor:
+        """Texts, or their token ids (M, T) -> (M, D) on the unit sphere.
+
+        Raises TypeError with one sentence for what is not text.
+        """
         self.model.eval()
-        texts = [texts] if isinstance(texts, str) else check_texts(texts)
+        if isinstance(texts, str):
+            texts = [texts]
+        elif isinstance(texts, Tensor):
+            texts = check_tokens(texts, self.model.config)
+        else:
+            texts = check_texts(texts)
         out = [torch.empty(0, self.model.config.embed)]
         for at in range(0, len(texts), batch):
-            tokens = self.tokenizer(texts[at : at + batch]).to(self.device)
+            part = texts[at : at + batch]
+            tokens = part if isinstance(part, Tensor) else self.tokenize(part)
             with self.precision():
-                out.append(self.model.encode_text(tokens).cpu())
+                out.append(self.model.encode_text(tokens.to(self.device)).cpu())
         return torch.cat(out)
 
     def precision(self):
@@ -82,6 +118,18 @@ class Embedder:
     def probabilities(self, images: Tensor, texts: Tensor) -> Tensor:
         """Softmax over the texts of the scaled cosines: (N, D), (M, D) -> (N, M)."""
         return (self.model.scale().item() * images @ texts.T).softmax(dim=-1)
+
+
+def check_tokens(tokens: Tensor, config) -> Tensor:
+    """Token ids (M, T), as they came, or one sentence (TypeError)."""
+    ids = not (tokens.is_floating_point() or tokens.is_complex())
+    if ids and tokens.ndim == 2 and 0 < tokens.shape[1] <= config.context:
+        if not tokens.numel() or 0 <= tokens.min() <= tokens.max() < config.vocab:
+            return tokens.long()
+    raise TypeError(
+        f"Token ids have the shape (M, T up to {config.context}) and lie below "
+        f"{config.vocab}; make them with tokenize()."
+    )
 
 
 def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Embedder:

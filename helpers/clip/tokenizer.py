@@ -14,12 +14,13 @@ import ftfy
 import regex
 import torch
 
+from ..words import fold
+
 WORD = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
-PERSIAN = str.maketrans({"ك": "ک", "ي": "ی", "ى": "ی", "ۀ": "ه", "\u200c": " "})
 
 
 @lru_cache
@@ -64,8 +65,7 @@ def learn_merges(texts, count: int, persian: bool = True) -> list[tuple[str, str
     """
     words = Counter()
     for text in texts:
-        text = clean(text.translate(PERSIAN) if persian else text)
-        words.update(WORD.findall(text))
+        words.update(WORD.findall(fold(clean(text)) if persian else clean(text)))
     spelt = {word: spell(word) for word in words}
     pairs, where = Counter(), {}
     for word, parts in spelt.items():
@@ -93,8 +93,9 @@ def learn_merges(texts, count: int, persian: bool = True) -> list[tuple[str, str
 class Tokenizer:
     """Turns texts into a (B, T) tensor of token ids, padded with zeros.
 
-    ``merges``: pairs in the order they were learnt. ``context``: T. ``persian``: fold
-    Arabic letter forms and the zero-width non-joiner (off for OpenAI's vocabulary).
+    ``merges``: pairs in the order they were learnt. ``context``: T. ``persian``: texts
+    pass through ``words.fold`` (off for OpenAI's vocabulary, whose ids stay OpenAI's;
+    there ``Embedder.tokenize`` folds before).
     """
 
     def __init__(self, merges, context: int = 32, persian: bool = True):
@@ -132,7 +133,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without the start and end markers."""
-        text = clean(text.translate(PERSIAN) if self.persian else text)
+        text = fold(clean(text)) if self.persian else clean(text)
         return [i for word in WORD.findall(text) for i in self.encode_word(word)]
 
     def decode(self, ids) -> str:

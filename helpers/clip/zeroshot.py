@@ -4,6 +4,7 @@ Dims: N pictures, C classes, K templates, D embedding; vectors lie on the unit s
 """
 
 import json
+import re
 import warnings
 
 import torch
@@ -11,60 +12,122 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import paths
+from ..words import fold
 
 PLAIN = ("{}", "a photo of a {}", "a picture of a {}")
 
 
 def templates(name: str = "seven") -> list[str]:
     """OpenAI's prompt templates for ImageNet: "seven" or "eighty", read as data."""
-    table = json.loads((paths.DATA / "prompts/openai_templates.json").read_text())
+    path = paths.DATA / "prompts/openai_templates.json"
+    table = json.loads(path.read_text("utf-8"))
     if name not in ("seven", "eighty"):
         raise ValueError(f'There is no template list "{name}": seven or eighty.')
     return table[name]
 
 
-def check_classes(classes) -> list[str]:
-    """Class names without spaces around them. Raises ValueError with one sentence."""
+def check_classes(classes, doubles: bool = False) -> list[str]:
+    """Class names, folded (``words.fold``), in the case that was typed.
+
+    ``classes``: a list, or a text with commas of any script between the names.
+    Names that differ by upper and lower case only are the same. ``doubles``: the same
+    name may come twice, as in ImageNet's own list. Raises ValueError with one sentence.
+    """
     if isinstance(classes, str):
-        classes = classes.split(",")
-    names = [str(c).strip() for c in classes]
-    names = [n for n in names if n]
-    if not names:
+        names = [n for n in re.split(r"[,،，、;؛\n]", classes) if fold(n, False)]
+    elif not hasattr(classes, "__iter__"):
+        raise ValueError(
+            f"The classes are a list of names, not {type(classes).__name__}."
+        )
+    else:
+        names = list(classes)
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise ValueError(
+                f"Class number {place} is not text but {type(name).__name__}."
+            )
+    names = [fold(n, False) for n in names]
+    if not any(names):
         raise ValueError("There is no class: type at least two, with commas between.")
+    if "" in names:
+        raise ValueError(f"Class number {names.index('')} is empty: give it a name.")
     if len(names) == 1:
         raise ValueError(
             f'There is only one class, "{names[0]}": every picture would be it. '
             "Type at least two."
         )
-    twice = [n for i, n in enumerate(names) if n in names[:i]]
-    if twice:
-        raise ValueError(f'The class "{twice[0]}" is there twice: take one away.')
+    twins = same([fold(n).casefold() for n in names])
+    if twins and not doubles:
+        a, b = (names[place][:60] for place in twins)
+        also = "" if a == b else f', as "{a}" too'
+        raise ValueError(
+            f'The class "{b}" is there twice{also}: take one away, or say doubles=True '
+            "if the list means it."
+        )
     return names
 
 
-def check_template(template: str) -> str:
-    """A template with one place for the class name. Raises ValueError otherwise."""
-    if template.count("{}") != 1:
+def same(keys: list) -> tuple[int, int] | None:
+    """The places of the first two keys that are the same."""
+    first: dict = {}
+    for place, key in enumerate(keys):
+        if first.setdefault(key, place) != place:
+            return first[key], place
+    return None
+
+
+def check_template(template):
+    """A template with one place for the class name. Raises ValueError otherwise.
+
+    A function from name to text is a template too, as in open_clip's lists.
+    """
+    if callable(template):
+        return template
+    if not isinstance(template, str) or template.count("{}") != 1:
         raise ValueError(
             f'The template "{template}" needs exactly one {{}}, where the class goes.'
         )
     return template
 
 
-def classifier(model, classes, prompts=PLAIN) -> Tensor:
+def fill(template, name: str) -> str:
+    """The text that a template makes of a class name."""
+    if isinstance(template, str):
+        return template.replace("{}", name)
+    text = template(name)
+    if not isinstance(text, str) or name not in text:
+        raise ValueError(f'A template makes a text with the class in it, not "{text}".')
+    return text
+
+
+def classifier(model, classes, prompts=PLAIN, doubles: bool = False) -> Tensor:
     """Class weights from words alone: (C, D).
 
     Each template gives one unit vector a class; their mean, brought back to length 1,
-    is the ensemble. ``prompts``: one template or several, each with one ``{}``.
+    is the ensemble. ``prompts``: one template or several, each with one ``{}`` or a
+    function from name to text. ``doubles``: as in ``check_classes``. Warns of a class
+    whose text is longer than the model reads. Raises ValueError with one sentence, also
+    for classes that the model cannot tell apart because only what it cuts off differs.
     """
-    names = check_classes(classes)
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    names = check_classes(classes, doubles)
+    one = isinstance(prompts, str) or callable(prompts)
+    prompts = [check_template(t) for t in ([prompts] if one else prompts)]
     if not prompts:
         raise ValueError("There is no template: give at least one with a {}.")
-    texts = [check_template(t).replace("{}", name) for name in names for t in prompts]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a long class name may be cut
+    texts = [fill(t, name) for name in names for t in prompts]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = model.tokenize(texts).view(len(names), -1)
         vectors = model.embed_texts(texts).view(len(names), len(prompts), -1)
+    twins = same([tuple(row) for row in rows.tolist()])
+    if twins and not doubles:
+        raise ValueError(
+            f'To this model the classes number {twins[0]} and {twins[1]}, "'
+            f'{names[twins[1]][:40]} ...", are the same text: it reads '
+            f"{model.tokenizer.context} tokens at most; shorten them."
+        )
+    if caught:
+        warnings.warn(str(caught[0].message), stacklevel=2)
     return F.normalize(vectors.mean(1), dim=-1)
 
 

@@ -7,6 +7,7 @@ on random backgrounds; for display they stand on white.
 import io
 import json
 import random
+import re
 import tarfile
 import warnings
 import zlib
@@ -170,6 +171,27 @@ def shrink(rgba: torch.Tensor, size: int) -> torch.Tensor:
     x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
     x[:, :3] *= 255 / x[:, 3:].clamp(min=1)
     return x[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def kind(word: str, folder: Path | None = None, size: int = 128) -> Corpus:
+    """Pictures of one kind of thing, out of all splits: their name holds ``word``.
+
+    "cat" finds "black cat" and "two cats", but no "category". Only these pictures are
+    decoded. Most were seen in training: search in them, but measure nothing. Each card
+    names its author and licence. Raises ValueError with one sentence if there is none.
+    """
+    whole = re.compile(rf"\b{re.escape(word.strip())}s?\b", re.IGNORECASE)
+    rows = [
+        row
+        for split in SPLITS
+        for shard in shards(split, folder)
+        for row in read_shard(shard)
+        if word.strip() and whole.search(row[0]["name"])
+    ]
+    if not rows:
+        raise ValueError(f'No picture of the corpus is called "{word}".')
+    rgba = torch.stack([shrink(decode(raw), size) for _, raw in rows])
+    return Corpus([card for card, _ in rows], rgba)
 
 
 def without_silhouettes(split: Corpus) -> Corpus:

@@ -4,37 +4,77 @@ Dims: N pictures, D embedding, k answers. Similarity is the cosine; nearest neig
 are faiss's: exact for small collections, HNSW or IVF for large ones.
 """
 
+import operator
+import os
+import time
+import warnings
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .storage import CHUNK, Partial, collect, embed_files, read, stem, write
+from ..pictures import plain
+from ..words import fold
+from . import storage
+from .collect import Item, absolute, collect, digest, inside, mark, walk
 
+CHUNK = 64  # pictures embedded at a time
+PAUSE = 30  # seconds, at least, between two savings of a long build
 TWIN = 0.94  # cosine above which two pictures count as the same (clip-retrieval's)
 
 
 @dataclass
 class Hit:
-    """One answer: its place in the index, its name and its cosine with the query."""
+    """One answer: its place in the index, its name, its cosine with the query.
+
+    ``path``: the file, where the picture is one.
+    """
 
     place: int
     name: str
     score: float
+    path: str | None = None
+
+
+@dataclass
+class Changes:
+    """What an update did: pictures that were new, changed, gone, or kept."""
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    kept: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.new} new, {self.changed} changed, {self.gone} gone, "
+            f"{self.kept} kept"
+        )
 
 
 class ImageIndex:
     """Vectors of N pictures under their names, and the model that made them.
 
-    ``vectors``: (N, D) float on the unit sphere. ``skipped``: what could not be read,
-    as (name, reason). Build it with ``ImageIndex.build`` or ``ImageIndex.load``.
+    ``vectors``: (N, D) float on the unit sphere. ``keys``: what tells whether a picture
+    is still the same, (path, size, time in ns) of a file, otherwise a hash. ``base``:
+    the folder to which paths are saved relatively. ``skipped``: what could not be read,
+    as (name, reason). Make one with ``build`` or ``load``, or fill an empty one,
+    ``ImageIndex(model)``, with ``update`` and ``add``.
     """
 
-    def __init__(self, model, names: list[str], vectors: Tensor, skipped=()):
-        self.model, self.names, self.vectors = model, list(names), vectors
-        self.skipped = list(skipped)
+    def __init__(
+        self, model, names=(), vectors: Tensor | None = None, skipped=(), keys=None,
+        base=None,
+    ):  # fmt: skip
+        self.model, self.names = model, list(names)
+        if vectors is None:
+            vectors = torch.empty(0, model.model.config.embed)
+        self.vectors, self.skipped = vectors, list(skipped)
+        self.keys = list(keys) if keys is not None else [None] * len(self.names)
+        self.base = absolute(base) if base is not None else None
         self._near: dict = {}
 
     def __len__(self) -> int:
@@ -44,61 +84,212 @@ class ImageIndex:
         size = self.vectors.numel() * 4 / 1e6
         return f"ImageIndex: {len(self):,} pictures by {self.model.name}, {size:.1f} MB"
 
+    @property
+    def paths(self) -> list[str | None]:
+        """The file of each picture; None for one that is no file."""
+        return [key[0] if isinstance(key, tuple) else None for key in self.keys]
+
+    # -- what goes in and out ----------------------------------------------------
+
     @classmethod
-    def build(cls, pictures, model, names=None, progress=True, resume=None):
+    def build(cls, pictures, model, names=None, progress=True, resume=None, base=None):
         """Embed a collection.
 
         ``pictures``: a folder (with its sub-folders), a corpus split, a list of paths,
-        bytes or PIL pictures, or a (N, 3, H, W) uint8 tensor. ``names``: one per
-        picture; without them file paths or captions serve. ``resume``: a path where
-        an interrupted build saves its work; the same call then goes on from there.
-        Bad files are listed in ``skipped``. Raises ValueError or FileNotFoundError
-        with one sentence for an empty or missing collection.
+        bytes, PIL pictures, arrays or tensors, or a batch of them. ``names``: one a
+        picture, for all but a folder; without them a file is named by its whole path,
+        a corpus picture by its caption. ``base``: the folder that moves with the index
+        (a built folder is its own). Whatever Pillow reads is taken; other files are
+        listed in ``skipped``.
+
+        ``resume``: a path where the work is kept, as an index like any other; the same
+        call then goes on from there, and takes only what is new or has changed. Nothing
+        in that file is ever lost. Raises ValueError or FileNotFoundError with one
+        sentence for an empty or missing collection.
         """
-        rows, names, skipped = collect(pictures, names)
-        done = Partial(resume, model, names)
-        bar = tqdm(
-            total=len(names), desc="indexing", unit=" pictures", leave=False,
-            disable=not progress, initial=done.count,
-        )  # fmt: skip
-        with bar, done:  # an interrupt saves what is done
-            for at in range(done.count, len(names), CHUNK):
-                part = rows[at : at + CHUNK]
-                if isinstance(part, Tensor):
-                    good, vectors = list(range(len(part))), model.embed_images(part)
-                else:
-                    good, vectors, bad = embed_files(part, model)
-                    done.skipped += [(names[at + i], reason) for i, reason in bad]
-                done.add([names[at + i] for i in good], vectors, at + len(part))
-                bar.update(len(part))
-        index = cls(model, done.names, done.vectors(), [*skipped, *done.skipped])
+        items, refused, folder = collect(pictures, names)
+        index = cls(model, skipped=refused, base=folder if base is None else base)
+        index._take(items, progress, resume)
         if not len(index):
             raise ValueError(
-                f"None of the {len(names)} pictures could be read; the first reason: "
+                f"None of the {len(items)} pictures could be read; the first reason: "
                 f"{index.skipped[0][1]}"
             )
         return index
 
-    def add(self, pictures, names=None, progress: bool = False) -> None:
-        """Embed more pictures and append them. A name that is there is replaced."""
-        more = ImageIndex.build(pictures, self.model, names, progress)
-        known = set(more.names)
-        self.remove([n for n in self.names if n in known])
-        self.names += more.names
-        self.vectors = torch.cat([self.vectors, more.vectors])
-        self.skipped += more.skipped
-        self._near.clear()
+    def add(
+        self, pictures, names=None, progress: bool = False, replace: bool = False,
+        resume=None,
+    ) -> None:  # fmt: skip
+        """Embed more pictures, as ``build`` takes them, and append them.
 
-    def remove(self, names: list[str]) -> None:
+        A file that is there already is not doubled: it is embedded again if it has
+        changed. Names need not differ; ``replace``: a picture takes the place of those
+        that had its name. Raises as ``build`` does.
+        """
+        items, refused, folder = collect(pictures, names, first=len(self))
+        if self.base is None and not len(self):
+            self.base = folder
+        self.skipped += refused
+        before = len(self)
+        good = self._take(items, progress, resume)
+        if not good:
+            raise ValueError(
+                f"None of the {len(items)} pictures could be read; the first reason: "
+                f"{dict(self.skipped)[items[0].name]}"
+            )
+        if replace:
+            fresh = set(self.names[before:])
+            old = [p for p in range(before) if self.names[p] in fresh]
+            self._forget(old)
+
+    def update(self, folder, progress: bool = True, resume=None) -> Changes:
+        """Bring the index up to date with a folder and all below it.
+
+        Only new and changed files are embedded; pictures whose file has vanished go.
+        What lies elsewhere stays. A file counts as changed if its size or its time is
+        another. If it is stopped half-way, what was embedded is kept. ``resume``: as
+        in ``build``. Raises FileNotFoundError with one sentence if the folder is not
+        there.
+        """
+        folder = absolute(folder)
+        files, refused = walk(folder)
+        self.base = self.base or folder
+        there, hidden = set(files), [where for where, _ in refused]
+        before = self._marks()
+        gone = {
+            path
+            for path in before
+            if inside(path, folder)
+            and path not in there
+            and not any(inside(path, where) for where in hidden)
+        }
+        self._forget_files(gone)
+        self.skipped = [row for row in self.skipped if not inside(row[0], folder)]
+        self.skipped += refused
+        todo = [f for f in files if f not in before or before[f] != mark(f)]
+        good = self._take([Item(f, f, f) for f in todo], progress, resume)
+        bad = before.keys() & set(todo) - good  # pictures once, and none any more
+        self._forget_files(bad)
+        changed = len(good & before.keys())
+        return Changes(
+            new=len(good) - changed,
+            changed=changed,
+            gone=len(gone) + len(bad),
+            kept=len(there & before.keys() - set(todo)),
+        )
+
+    def merge(self, other: "ImageIndex") -> None:
+        """Take in all pictures of another index of the same model.
+
+        A file in both is taken once, as its later state; nothing else is left out.
+        Raises ValueError with one sentence for another model.
+        """
+        self._same_model(other.model, "The other index")
+        if other is self:
+            return
+        self._absorb(other, lambda mine, theirs: theirs[2] > mine[2])
+        if self.base != other.base:
+            self.base = common(self.base, other.base)
+
+    def remove(self, names) -> None:
         """Forget pictures by name. Raises KeyError with one sentence if unknown."""
-        unknown = sorted(set(names) - set(self.names))
+        one = isinstance(names, (str, os.PathLike))
+        names = {str(name) for name in ([names] if one else names)}
+        unknown = sorted(names - set(self.names), key=str)
         if unknown:
             raise KeyError(f"The index holds no picture named {unknown[0]!r}.")
-        gone = set(names)
-        keep = [i for i, n in enumerate(self.names) if n not in gone]
-        self.names = [self.names[i] for i in keep]
-        self.vectors = self.vectors[keep]
-        self._near.clear()
+        self._forget([p for p, name in enumerate(self.names) if name in names])
+
+    def _marks(self) -> dict[str, tuple]:
+        """The key of each file in the index."""
+        return {key[0]: key for key in self.keys if isinstance(key, tuple)}
+
+    def _forget(self, places: list[int]) -> None:
+        if places:
+            gone = set(places)
+            keep = [p for p in range(len(self)) if p not in gone]
+            self.names = [self.names[p] for p in keep]
+            self.keys = [self.keys[p] for p in keep]
+            self.vectors = self.vectors[keep]
+            self._near.clear()
+
+    def _forget_files(self, files: set[str]) -> None:
+        self._forget([p for p, path in enumerate(self.paths) if path in files])
+
+    def _take(self, items: list[Item], progress: bool, resume) -> set:
+        """Embed items and put them in; returns the files (or numbers) that were good.
+
+        However it ends, what was embedded until then is in the index, and in the file
+        ``resume`` if there is one.
+        """
+        kept, known = Kept(resume, self), {}
+        for index in (kept.index, self):
+            known |= dict(zip(index.keys, index.vectors, strict=True))
+        known.pop(None, None)
+        rows: list[tuple] = []
+        good: set = set()
+        bar = tqdm(
+            total=len(items), desc="indexing", unit=" pictures", leave=False,
+            disable=not progress,
+        )  # fmt: skip
+        try:
+            for at in range(0, len(items), CHUNK):
+                done, bad = embed(items[at : at + CHUNK], self.model, known)
+                rows += done
+                self.skipped += bad
+                good |= {item.file or id(item) for item, _, _ in done}
+                bar.update(len(done) + len(bad))
+                if kept.due():
+                    self._put(rows)
+                    rows.clear()
+                    kept.save(self)
+        finally:
+            bar.close()
+            self._put(rows)
+            self.skipped = [r for r in dict.fromkeys(self.skipped) if r[0] not in good]
+            kept.save(self)
+        return good
+
+    def _put(self, rows: list[tuple]) -> None:
+        """Rows (item, key, vector): a file already there is renewed, others added."""
+        at: dict[str, list[int]] = {}
+        for place, path in enumerate(self.paths):
+            at.setdefault(path or "", []).append(place)
+        vectors = list(self.vectors)
+        for item, key, vector in rows:
+            places = at.get(item.file, [])
+            if item.named:
+                places = [p for p in places if self.names[p] == item.name]
+            for place in places:
+                self.keys[place], vectors[place] = key, vector
+            if not places:
+                at.setdefault(item.file or "", []).append(len(self))
+                self.names.append(item.name)
+                self.keys.append(key)
+                vectors.append(vector)
+        if rows:
+            self.vectors = torch.stack(vectors)
+            self._near.clear()
+
+    def _absorb(self, other: "ImageIndex", wins) -> None:
+        """Take the rows of another index; ``wins(mine, theirs)`` decides on a file."""
+        mine, rows = self._marks(), []
+        there = set(zip(self.names, self.keys, strict=True))
+        for name, key, vector in zip(
+            other.names, other.keys, other.vectors, strict=True
+        ):
+            file = key[0] if isinstance(key, tuple) else None
+            if key is not None and (name, key) in there:
+                continue
+            if file not in mine or wins(mine[file], key):
+                named = name != file and file not in mine
+                rows.append((Item(name, None, file, named), key, vector))
+        self._put(rows)
+        held = {row[0] for row in self.skipped} | set(self.paths)
+        self.skipped += [row for row in other.skipped if row[0] not in held]
+
+    # -- what is asked -----------------------------------------------------------
 
     def query(
         self, words=None, picture=None, minus=None, weight: float = 0.5
@@ -109,10 +300,11 @@ class ImageIndex:
         vector is taken away at half strength. All parts are unit vectors; so is the
         result. Raises ValueError with one sentence for an empty query.
         """
-        if not 0 <= weight <= 1:
+        if not (isinstance(weight, Real) and 0 <= weight <= 1):
             raise ValueError(f"The weight of the picture is {weight}; give 0 to 1.")
         total = torch.zeros(self.vectors.shape[1])
-        if words is not None and not str(words).strip():
+        words, minus = one_text(words, "words"), one_text(minus, "minus")
+        if words == "":
             raise ValueError("The query is empty: type what you want to see.")
         if words is None and picture is None:
             raise ValueError("Give words, a picture, or both to search for.")
@@ -121,33 +313,49 @@ class ImageIndex:
             total += (1 - share) * self.model.embed_texts(words)[0]
         if picture is not None:
             total += share * self.model.embed_images([picture])[0]
-        if minus is not None and str(minus).strip():
+        if minus:
             total -= 0.5 * self.model.embed_texts(minus)[0]
         return F.normalize(total, dim=0)
 
     def search(
         self, words=None, k: int = 6, picture=None, minus=None, weight: float = 0.5,
-        distinct: bool = False, kind: str = "exact",
+        distinct: bool = False, kind: str = "exact", above: float | None = None,
     ) -> list[Hit]:  # fmt: skip
         """The k nearest pictures, best first.
 
         ``distinct``: of pictures that are nearly the same only the best one. ``kind``:
-        "exact", "hnsw", "ivf" or "auto" (by size). If k is larger than the index, all
-        pictures come back.
+        "exact", "hnsw", "ivf" or "auto" (by size). ``above``: only pictures whose
+        cosine with the query is at least this, perhaps none. If k is larger than the
+        index, all pictures come back. Raises ValueError with one sentence.
         """
-        if not isinstance(k, int) or k < 1:
+        try:
+            count = operator.index(k)
+        except TypeError:
+            count = 0
+        if count < 1 or isinstance(k, bool):
             raise ValueError(f"k is {k!r}; give a whole number of at least 1.")
+        if above is not None and not (isinstance(above, Real) and above == above):
+            raise ValueError(f"above is {above!r}; give a cosine, from -1 to 1.")
         if not len(self):
             raise ValueError("The index is empty: add pictures first.")
-        query = self.query(words, picture, minus, weight)[None]
-        count = min(len(self), 4 * k if distinct else k)
-        scores, places = self.near(kind).search(query.numpy(), count)
-        hits = [
-            Hit(int(p), self.names[p], float(s))
-            for s, p in zip(scores[0], places[0], strict=True)
-            if p >= 0
+        query = self.query(words, picture, minus, weight)[None].numpy()
+        wide = min(len(self), 4 * count if distinct else count)
+        while True:
+            hits = self._hits(*self.near(kind).search(query, wide), above)
+            if not distinct:
+                return hits
+            kept = self.thin(hits)[:count]
+            if len(kept) == count or len(hits) < wide or wide == len(self):
+                return kept
+            wide = min(len(self), 4 * wide)  # too many of them were the same
+
+    def _hits(self, scores, places, above: float | None) -> list[Hit]:
+        paths = [self.keys[p] for p in places[0]]
+        return [
+            Hit(int(p), self.names[p], float(s), k[0] if isinstance(k, tuple) else None)
+            for s, p, k in zip(scores[0], places[0], paths, strict=True)
+            if p >= 0 and (above is None or s >= above)
         ]
-        return self.thin(hits)[:k] if distinct else hits
 
     def thin(self, hits: list[Hit]) -> list[Hit]:
         """Drop every hit that is nearly the same picture as a better one."""
@@ -160,6 +368,8 @@ class ImageIndex:
 
     def twins(self, above: float = TWIN) -> list[list[int]]:
         """Groups of places whose pictures are nearly the same (connected by cosine)."""
+        if not len(self):
+            return []
         x = self.vectors.numpy()
         limits, _, near = self.near("exact").range_search(x, above)
         root = list(range(len(self)))
@@ -186,32 +396,162 @@ class ImageIndex:
             self._near[kind] = neighbours(self.vectors, kind)
         return self._near[kind]
 
+    # -- the file ------------------------------------------------------------------
+
     def save(self, path) -> None:
-        """Write ``path``.safetensors and ``path``.json, whole or not at all."""
-        path = stem(path)
+        """Write ``path``.safetensors, whole or not at all.
+
+        Paths of pictures are written relative to ``base``. Raises OSError with one
+        sentence where nothing can be written.
+        """
+        file = storage.file_of(path)
+        files = [storage.pack(f, self.base) if f else None for f in self.paths]
         card = {
             "model": self.model.name,
             "fingerprint": self.model.fingerprint,
-            "names": self.names,
-            "skipped": self.skipped,
+            "base": storage.pack_base(self.base, file),
+            "names": [
+                None if name == f else name
+                for name, f in zip(self.names, self.paths, strict=True)
+            ],
+            "files": files,
+            "keys": [key[1:] if isinstance(key, tuple) else key for key in self.keys],
+            "skipped": [
+                [storage.pack(name, self.base), True, reason]
+                if os.path.isabs(name)
+                else [name, False, reason]
+                for name, reason in self.skipped
+            ],
         }
-        write(path, card, self.vectors)
+        storage.write(file, card, self.vectors)
 
     @classmethod
-    def load(cls, path, model) -> "ImageIndex":
+    def load(cls, path, model, base=None) -> "ImageIndex":
         """Read a saved index. ``model``: the one that made it.
 
-        Raises FileNotFoundError or ValueError with one sentence for a missing, cut or
-        older file, or one made by another model.
+        ``base``: where its pictures are now. Without it they are looked for as seen
+        from the index file, so that both may move together, and then at their old
+        place. Raises FileNotFoundError or ValueError with one sentence for a missing,
+        cut or older file, or one made by another model.
         """
-        path = stem(path)
-        card, vectors = read(path)
-        if card["fingerprint"] != model.fingerprint:
+        file = storage.file_of(path)
+        card, vectors = storage.read(file)
+        try:
+            return cls._unpack(card, vectors, model, file, base)
+        except (KeyError, TypeError, AttributeError, IndexError):
             raise ValueError(
-                f"{path.name} was made by {card['model']} and cannot be asked by "
-                f"{model.name}: load that model, or build the index again."
+                f"The index {plain(file.name)} is damaged or was changed; build the "
+                "index again."
+            ) from None
+
+    @classmethod
+    def _unpack(cls, card: dict, vectors: Tensor, model, file, base) -> "ImageIndex":
+        index = cls(model, vectors=vectors)
+        index._same_model(model, plain(file.name), card["model"], card["fingerprint"])
+        if base is None:
+            some = [f for f in card["files"] if f]
+            index.base = storage.find_base(card["base"], file, some)
+        else:
+            index.base = absolute(base)
+            if not os.path.isdir(index.base):
+                raise FileNotFoundError(f"There is no folder {plain(index.base)}.")
+        for name, f, key in zip(
+            card["names"], card["files"], card["keys"], strict=True
+        ):
+            path = f and storage.unpack(f, index.base)
+            index.names.append(path if name is None else name)
+            index.keys.append((path, *key) if f else key)
+        index.skipped = [
+            (storage.unpack(name, index.base) if is_file else name, reason)
+            for name, is_file, reason in card["skipped"]
+        ]
+        if vectors.shape != (len(index.names), model.model.config.embed):
+            raise KeyError
+        return index
+
+    def _same_model(self, model, what: str, name=None, fingerprint=None) -> None:
+        """One sentence if ``what`` was made by another model than this one's."""
+        if (fingerprint or model.fingerprint) != self.model.fingerprint:
+            raise ValueError(
+                f"{what} was made by {name or model.name} and cannot be asked by "
+                f"{self.model.name}: load that model, or build the index again."
             )
-        return cls(model, card["names"], vectors, map(tuple, card["skipped"]))
+
+
+class Kept:
+    """The work of a long build at a path, as an index; without a path, nothing."""
+
+    def __init__(self, path, index: ImageIndex):
+        self.file = storage.file_of(path) if path is not None else None
+        self.index = ImageIndex(index.model, base=index.base)
+        self.saved, self.pause = time.monotonic(), PAUSE
+        if self.file:
+            if self.file.exists():
+                self.index = ImageIndex.load(self.file, index.model)
+            self.index.save(self.file)  # if that fails, then before the work
+
+    def due(self) -> bool:
+        """Is it time to save? The work takes at least 20 times as long as saving."""
+        return self.file is not None and time.monotonic() - self.saved > self.pause
+
+    def save(self, index: ImageIndex) -> None:
+        """Add the rows of ``index``; what the file held already stays."""
+        if not self.file:
+            return
+        began = time.monotonic()
+        self.index._absorb(index, lambda mine, theirs: True)
+        try:
+            self.index.save(self.file)
+        except OSError as error:  # no reason to lose what was embedded
+            warnings.warn(str(error), stacklevel=2)
+        self.saved = time.monotonic()
+        self.pause = max(PAUSE, 20 * (self.saved - began))
+
+
+def embed(items: list[Item], model, known: dict) -> tuple[list[tuple], list[tuple]]:
+    """Items -> (rows (item, key, vector), what could not be read (name, reason)).
+
+    ``known``: vectors by key, which are not computed again.
+    """
+    rows, bad, todo, ready = [], [], [], []
+    for item in items:
+        key = mark(item.file) if item.file else None
+        if key is None or key not in known:
+            try:
+                prepared = model.preprocess(item.source)
+            except (ValueError, TypeError, OSError) as error:
+                bad.append((item.name, str(error)))
+                continue
+            key = key or digest(prepared)
+        if key not in known:
+            todo.append(len(rows))
+            ready.append(prepared)
+        rows.append((item, key, known.get(key)))
+    if ready:
+        vectors = model.embed_images(torch.stack(ready))
+        for place, vector in zip(todo, vectors, strict=True):
+            rows[place] = (*rows[place][:2], vector)
+    return rows, bad
+
+
+def one_text(text, what: str) -> str | None:
+    """A query's text after folding; ValueError with one sentence for a list."""
+    if text is None or isinstance(text, str):
+        return text and fold(text, persian=False)
+    raise ValueError(
+        f"{what} is one text, not {type(text).__name__}: search once for each."
+    )
+
+
+def common(a: str | None, b: str | None) -> str | None:
+    """The folder that holds both base folders, if that is not the whole disk."""
+    if not a or not b:
+        return a or b
+    try:
+        both = os.path.commonpath([a, b])
+    except ValueError:  # two drives
+        return a
+    return a if both == os.path.dirname(both) else both
 
 
 def choose(count: int) -> str:

@@ -1,181 +1,138 @@
-"""What a search index reads and writes: folders of pictures, and its own two files."""
+"""The file of a search index: one, written whole or not at all.
 
+It is a safetensors file of two tensors: ``vectors`` (N, D), and ``card``, JSON as bytes
+with the names, the keys and what was skipped. Paths in it are relative to the base
+folder of the index, so that pictures and index may move together.
+"""
+
+import contextlib
 import json
 import os
-import time
+import uuid
+import zlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import corpus
+from ..pictures import plain
+from .collect import absolute, inside
 
-FORMAT = 1  # of the saved index
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-CHUNK = 256  # pictures embedded at a time
-PAUSE = 30  # seconds between two savings of a long build
-
-
-def stem(path) -> Path:
-    """The path of an index without its two endings."""
-    path = Path(path)
-    ours = path.suffix in (".safetensors", ".json")
-    return path.with_suffix("") if ours else path
+FORMAT = 2  # of the saved index; 1 had two files
+PROBES = 20  # files that are looked for to find the base folder again
 
 
-def beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+def file_of(path) -> Path:
+    """The file of an index: ``path`` with the ending .safetensors."""
+    path = Path(absolute(path))
+    return path if path.suffix == ".safetensors" else Path(f"{path}.safetensors")
 
 
 def write(path: Path, card: dict, vectors: Tensor) -> None:
-    """Both files of an index; the JSON last, so that it never names missing rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    card = card | {"format": FORMAT, "count": len(vectors)}
-    part = beside(path, ".part")
-    save_file({"vectors": vectors.contiguous()}, part)
-    part.replace(beside(path, ".safetensors"))
-    part.write_text(json.dumps(card, ensure_ascii=False))
-    part.replace(beside(path, ".json"))
+    """Write an index. Raises OSError with one sentence where that cannot be done."""
+    path = file_of(path)
+    text = json.dumps(card).encode()  # pure ASCII: any name survives
+    tensors = {
+        "vectors": vectors.float().contiguous(),
+        "card": torch.frombuffer(bytearray(text), dtype=torch.uint8),
+    }
+    metadata = {"kind": "index", "format": str(FORMAT), "sum": checksum(tensors)}
+    part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, part, metadata)
+        part.chmod(0o644)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        kind = type(error) if isinstance(error, OSError) else OSError
+        why = getattr(error, "strerror", None) or error
+        raise kind(
+            f"The index cannot be written to {plain(path)} ({why}): choose another "
+            "place."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def read(path: Path) -> tuple[dict, Tensor]:
-    """Both files of an index, checked against each other."""
-    for ending in (".json", ".safetensors"):
-        if not beside(path, ending).is_file():
-            raise FileNotFoundError(f"There is no index file {beside(path, ending)}.")
-    again = "build the index again"
+    """Read an index: (card, vectors). One sentence for what is none, or damaged."""
+    path = file_of(path)
+    name, again = plain(path.name), "build the index again"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no index file {plain(path)}.")
     try:
-        card = json.loads(beside(path, ".json").read_text())
-        vectors = load_file(beside(path, ".safetensors"))["vectors"]
-        version = card["format"]
-        whole = card["count"] == len(vectors) and len(card["names"]) == len(vectors)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("kind") != "index":
+                raise ValueError(
+                    f"{name} is no index of this course, or one of format 1, which "
+                    f"had two files; {again}."
+                )
+            if about.get("format") != str(FORMAT):
+                raise ValueError(
+                    f"The index {name} has format {about.get('format')}, this is "
+                    f"{FORMAT}; {again}."
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"The index {path.name} is damaged or cut short "
-            f"({str(error)[:60]}); {again}."
+            f"The index {name} is damaged or cut short ({str(error)[:60]}); {again}."
         ) from None
-    if version != FORMAT:
-        raise ValueError(
-            f"The index {path.name} has format {version}, this is {FORMAT}; {again}."
-        )
-    if not whole:
-        raise ValueError(
-            f"The index {path.name} is damaged: its two files do not belong "
-            f"together; {again}."
-        )
-    return card, vectors
+    if about.get("sum") != checksum(tensors) or set(tensors) != {"card", "vectors"}:
+        raise ValueError(f"The index {name} is damaged or was changed; {again}.")
+    return json.loads(tensors["card"].numpy().tobytes()), tensors["vectors"]
 
 
-class Partial:
-    """The work of a build so far, saved at ``path`` if there is one."""
-
-    def __init__(self, path, model, names: list[str]):
-        self.path = stem(path) if path else None
-        self.model, self.all = model, names
-        self.names: list[str] = []
-        self.parts: list[Tensor] = [torch.empty(0, model.model.config.embed)]
-        self.skipped: list[tuple[str, str]] = []
-        self.count, self.saved = 0, time.time()
-        if self.path and beside(self.path, ".json").is_file():
-            card, vectors = read(self.path)
-            same = card["fingerprint"] == model.fingerprint
-            if same and card["todo"] == names:
-                self.names, self.count = card["names"], card["done"]
-                self.parts.append(vectors)
-                self.skipped = [tuple(row) for row in card["skipped"]]
-
-    def add(self, names: list[str], vectors: Tensor, done: int) -> None:
-        self.names += names
-        self.parts.append(vectors)
-        self.count = done
-        if time.time() - self.saved > PAUSE:
-            self.save()
-
-    def save(self) -> None:
-        self.saved = time.time()
-        if self.path:
-            card = {
-                "fingerprint": self.model.fingerprint,
-                "todo": self.all,
-                "names": self.names,
-                "skipped": self.skipped,
-                "done": self.count,
-            }
-            write(self.path, card, self.vectors())
-
-    def vectors(self) -> Tensor:
-        return torch.cat(self.parts)
-
-    def __enter__(self) -> "Partial":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        """Stopped by an error or Ctrl-C: keep the work. Finished: it may go."""
-        if kind:
-            self.save()
-        elif self.path:
-            for ending in (".json", ".safetensors"):
-                beside(self.path, ending).unlink(missing_ok=True)
+def checksum(tensors: dict) -> str:
+    total = 0
+    for key in sorted(tensors):
+        total = zlib.crc32(tensors[key].numpy().reshape(-1).view("uint8"), total)
+    return f"{total:08x}"
 
 
-def collect(pictures, names):
-    """Any collection -> (rows to embed, one name a row, what was skipped)."""
-    skipped: list[tuple[str, str]] = []
-    if isinstance(pictures, corpus.Corpus):
-        names = names or [c["name"] for c in pictures.cards]
-        rows = pictures.pictures()
-    elif isinstance(pictures, (str, Path)):
-        rows, skipped = walk(Path(pictures))
-        names = names or [str(p) for p in rows]
-    elif isinstance(pictures, Tensor):
-        rows = pictures
-    else:
-        rows = list(pictures)
-        paths_only = all(isinstance(r, (str, Path)) for r in rows)
-        names = names or ([str(r) for r in rows] if paths_only else None)
-    if not len(rows):
-        raise ValueError("The collection is empty: there is no picture to index.")
-    names = [str(n) for n in names] if names else [str(i) for i in range(len(rows))]
-    if len(names) != len(rows):
-        raise ValueError(f"There are {len(rows)} pictures but {len(names)} names.")
-    return rows, names, skipped
+def pack(path: str, base: str | None) -> str:
+    """A path as text that is the same under every locale, relative to ``base``."""
+    if base and inside(path, base):
+        path = os.path.relpath(path, base).replace(os.sep, "/")
+    try:
+        return os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no name that this system could give to a file
+        return path
 
 
-def walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """All picture files below a folder, in order; links in a loop are followed once."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    found, skipped, seen = [], [], set()
-
-    def refused(error: OSError) -> None:
-        skipped.append((str(error.filename), f"no permission ({error.strerror})"))
-
-    for here, below, files in os.walk(folder, onerror=refused, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        below.sort()
-        names = sorted(f for f in files if f.lower().endswith(SUFFIXES))
-        found += [Path(here) / f for f in names]
-    if not found:
-        why = f" ({skipped[0][1]})" if skipped else ""
-        raise ValueError(f"The folder {folder} holds no pictures{why}.")
-    return found, skipped
+def unpack(text: str, base: str | None) -> str:
+    """The path that ``pack`` wrote, below ``base``."""
+    path = os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    return os.path.normpath(os.path.join(base or "", path))
 
 
-def embed_files(rows, model) -> tuple[list[int], Tensor, list[tuple[int, str]]]:
-    """Embed what can be read: (good places, (n, D) vectors, [(bad place, reason)])."""
-    good, ready, bad = [], [], []
-    for place, row in enumerate(rows):
-        try:
-            ready.append((model.preprocess(row) * 255).round().to(torch.uint8))
-            good.append(place)
-        except (ValueError, TypeError, OSError) as error:
-            bad.append((place, str(error)))
-    if not ready:
-        return [], torch.empty(0, model.model.config.embed), bad
-    return good, model.embed_images(torch.stack(ready)), bad
+def pack_base(base: str | None, file: Path) -> list | None:
+    """The base folder as it is, and as seen from the index file."""
+    if not base:
+        return None
+    try:
+        near = pack(os.path.relpath(base, file.parent).replace(os.sep, "/"), None)
+    except ValueError:  # another drive
+        near = None
+    return [near, pack(base, None)]
+
+
+def find_base(saved: list | None, file: Path, files: list[str]) -> str | None:
+    """The base folder now: where the pictures are found, seen from the index file or
+    at their old place. ``files``: packed paths to look for."""
+    if not saved:
+        return None
+    near, old = saved
+    places = [unpack(near, str(file.parent))] if near is not None else []
+    places.append(unpack(old, None))
+    some = files[:: max(1, len(files) // PROBES)]
+
+    def found(place: str) -> int:
+        return sum(os.path.exists(unpack(text, place)) for text in some)
+
+    return max(places, key=found)

@@ -11,7 +11,7 @@ from helpers import paths
 
 HOUSE = paths.ROOT / "helpers"
 FLOORS = (  # nothing imports from a floor above its own
-    "device paths start download archive weights pictures metrics blocks gpt".split(),
+    "device paths start words download archive weights pictures metrics blocks gpt".split(),
     "clip corpus vqgan".split(),
     "search dream dalle".split(),
     ["course"],
@@ -186,3 +186,19 @@ def test_nothing_is_defined_and_never_used():
             for node in ast.parse(path.read_text("utf-8")).body:
                 if isinstance(node, kinds):
                     assert words[node.name] > 1, f"{name}.{node.name} is never used"
+
+
+def test_every_text_file_says_its_encoding():
+    # rclip#78 and its kind: a Persian name under the code page of Windows
+    for name, path in FILES.items():
+        if room(name) == "tests":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                said = ast.unparse(node)
+                what = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                given = len(node.args) + len(node.keywords)
+                if what in ("read_text", "write_text"):
+                    assert given > (what == "write_text"), f"{name}: {said}"
+                elif what == "open" and isinstance(node.func, ast.Name):
+                    assert re.search("[rwax]\\+?b|utf-8", said), f"{name}: {said}"

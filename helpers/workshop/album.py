@@ -104,7 +104,7 @@ def main() -> None:
     out = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)
     _, shown, _ = drawings.load()
-    out.write_text(json.dumps(build(shown), ensure_ascii=False))
+    out.write_text(json.dumps(build(shown), ensure_ascii=False), "utf-8")
 
 
 if __name__ == "__main__":

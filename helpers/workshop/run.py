@@ -22,7 +22,7 @@ WORK = Path("~/.cache/pictures-and-words/training").expanduser()
 
 def data_hash() -> str:
     """One hash over all shards of the train split, as the manifest lists them."""
-    manifest = json.loads((paths.CORPUS / "manifest.json").read_text())
+    manifest = json.loads((paths.CORPUS / "manifest.json").read_text("utf-8"))
     rows = [
         v[2] for k, v in sorted(manifest["shards"].items()) if k.startswith("train")
     ]

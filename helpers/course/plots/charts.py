@@ -4,6 +4,7 @@ Dims: N pictures, (3, H, W) uint8 or float in [0, 1] each.
 """
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatter
 from torch import Tensor
 
 from ...pictures import array
@@ -165,6 +166,8 @@ def tradeoff(runs: dict[str, list], xlabel: str, ylabel: str) -> None:
     for name, points in runs.items():
         ax.plot([p[1] for p in points], [100 * p[0] for p in points], "o-", label=name)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.set_xlabel(xlabel)
     ax.set_ylabel(f"{ylabel} (%)")
     ax.set_ylim(top=102)

@@ -17,6 +17,7 @@ from .style import GREEN, MAP, ORANGE, style
 
 def wrap(text: str, width: int) -> str:
     """Break a title into at most two lines; what does not fit ends in "..."."""
+    text = text.encode("utf-8", "replace").decode()  # a file name may be no text
     lines = textwrap.wrap(text, width)[:3]
     if len(lines) > 2:
         lines = [lines[0], lines[1][: width - 1] + "…"]

@@ -23,6 +23,7 @@ def style() -> None:
             "axes.grid": False,
             "figure.constrained_layout.use": True,
             "image.interpolation": "lanczos",
+            "text.parse_math": False,  # a name such as price_$1_$2 is no formula
         }
     )
 

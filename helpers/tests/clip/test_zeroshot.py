@@ -133,3 +133,41 @@ def test_panels(model):
     assert panels.uploaded({}) is None and panels.uploaded(()) is None
     assert panels.uploaded({"a.png": {"content": b"x"}}) == b"x"
     assert panels.uploaded(({"content": memoryview(b"y")},)) == b"y"
+
+
+def test_every_class_has_its_row(model):
+    # CLIP#187: ["cat", "", "dog"] gave two rows for three classes
+    for bad in (["cat", "", "dog"], ["cat", "\u200b ", "dog"]):
+        with pytest.raises(ValueError, match="number 1 is empty"):
+            zeroshot.classifier(model, bad)
+    for bad, says in ((None, "not NoneType"), (["a", None], "number 1 is not text")):
+        with pytest.raises(ValueError, match=says):
+            zeroshot.classifier(model, bad)
+    assert zeroshot.check_classes("گربه، سگ, Cat") == ["گربه", "سگ", "Cat"]
+
+
+def test_doubles_that_are_meant(model):
+    # open_clip#917: ImageNet's own list holds "crane" twice
+    have = zeroshot.classifier(model, ["crane", "dog", "crane"], doubles=True)
+    assert have.shape[0] == 3 and torch.equal(have[0], have[2])
+
+
+def test_names_longer_than_the_context(model):
+    long = "very " * 200
+    with pytest.raises(ValueError, match="number 1 and 2.*reads 48 tokens"):
+        zeroshot.classifier(model, ["dog", long + "big cat", long + "small cat"])
+    with pytest.warns(UserWarning, match="longer than 48 tokens"):
+        assert len(zeroshot.classifier(model, ["dog", long])) == 2
+
+
+def test_functions_are_templates_too(model):
+    # open_clip's lists hold lambdas
+    have = zeroshot.classifier(model, ["cat", "dog"], [lambda c: f"a bad {c}."])
+    torch.testing.assert_close(
+        have, zeroshot.classifier(model, ["cat", "dog"], "a bad {}.")
+    )
+    for bad in (lambda c: "a cat", lambda c: 3):
+        with pytest.raises(ValueError, match="with the class in it"):
+            zeroshot.classifier(model, ["cat", "dog"], bad)
+    with pytest.raises(ValueError, match="exactly one"):
+        zeroshot.classifier(model, ["cat", "dog"], [3])

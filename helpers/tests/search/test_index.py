@@ -1,13 +1,16 @@
 """The search index: against plain cosines, on bad folders and bad files."""
 
 import os
+import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from helpers import clip, corpus, search
-from helpers.search import ImageIndex
+from helpers import clip, corpus, paths, search
+from helpers.search import ImageIndex, storage
 from helpers.search import index as module
 
 
@@ -88,22 +91,18 @@ def test_twins_and_distinct(model):
 def test_folder_add_remove_save_load(tmp_path, model):
     folder = folder_of(tmp_path / "a")
     (folder / "bad.jpg").write_bytes(b"not a picture")
-    (folder / "notes.txt").write_text("skip me")
     os.symlink(folder, folder / "sub0" / "loop")
     index = ImageIndex.build(folder, model, progress=False)
-    assert len(index) == 5 and [n.endswith("bad.jpg") for n, _ in index.skipped] == [
-        True
-    ]
+    assert len(index) == 5
+    assert [os.path.basename(n) for n, _ in index.skipped] == ["bad.jpg"]
     index.add([Image.new("RGB", (9, 9), "blue")], names=["blue"])
-    index.add([Image.new("RGB", (9, 9), "navy")], names=["blue"])
     assert len(index) == 6 and index.names[-1] == "blue"
     index.remove([index.names[0]])
     index.save(tmp_path / "index")
-    again = ImageIndex.load(tmp_path / "index.json", model)
+    again = ImageIndex.load(tmp_path / "index.safetensors", model)
     assert again.names == index.names and torch.equal(again.vectors, index.vectors)
-    assert [h.name for h in again.search("x", 2)] == [
-        h.name for h in index.search("x", 2)
-    ]
+    assert again.skipped == index.skipped and again.keys == index.keys
+    assert again.search("x", 2) == index.search("x", 2)
     with pytest.raises(KeyError, match="no picture named"):
         index.remove(["nobody"])
 
@@ -111,44 +110,45 @@ def test_folder_add_remove_save_load(tmp_path, model):
 def test_an_interrupted_build_goes_on(tmp_path, model, monkeypatch):
     folder = folder_of(tmp_path / "a", 6)
     monkeypatch.setattr(module, "CHUNK", 2)
-    real, calls = module.embed_files, []
+    real, calls = module.embed, []
 
-    def stops(rows, model):
-        calls.append(len(rows))
+    def stops(items, model, known):
+        calls.append(sum(module.mark(item.file) not in known for item in items))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(rows, model)
+        return real(items, model, known)
 
-    monkeypatch.setattr(module, "embed_files", stops)
+    monkeypatch.setattr(module, "embed", stops)
     with pytest.raises(KeyboardInterrupt):
         ImageIndex.build(folder, model, progress=False, resume=tmp_path / "part")
     index = ImageIndex.build(folder, model, progress=False, resume=tmp_path / "part")
-    assert len(calls) == 4, "the first four pictures are not embedded again"
+    assert calls[3:] == [0, 0, 2], "the first four pictures are not embedded again"
     whole = ImageIndex.build(folder, model, progress=False)
     assert torch.equal(index.vectors, whole.vectors) and index.names == whole.names
-    assert not (tmp_path / "part.json").exists()
+    kept = ImageIndex.load(tmp_path / "part", model)
+    assert kept.names == index.names
 
 
 def test_bad_index_files(tmp_path, model, index):
     with pytest.raises(FileNotFoundError, match="no index file"):
         ImageIndex.load(tmp_path / "none", model)
     index.save(tmp_path / "i")
-    file, card = tmp_path / "i.safetensors", tmp_path / "i.json"
+    file = tmp_path / "i.safetensors"
+    whole = file.read_bytes()
     with pytest.raises(ValueError, match="made by scratch"):
         other = clip.load("scratch", "cpu")
         other.name, other.fingerprint = "pocket", "something else"
         ImageIndex.load(tmp_path / "i", other)
-    text = card.read_text()
-    card.write_text(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(ValueError, match="format 99"):
-        ImageIndex.load(tmp_path / "i", model)
-    card.write_text(text[: len(text) // 2])
-    with pytest.raises(ValueError, match="damaged or cut short"):
-        ImageIndex.load(tmp_path / "i", model)
-    card.write_text(text)
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="damaged or cut short"):
-        ImageIndex.load(tmp_path / "i", model)
+    for raw, says in (
+        (whole[:1000], "damaged or cut short"),
+        (b"", "damaged or cut short"),
+        (whole.replace(b'"format":"2"', b'"format":"9"'), "format 9"),
+        (whole[:-200] + bytes(200), "was changed"),
+        ((paths.MODELS / "scratch.safetensors").read_bytes(), "no index of this"),
+    ):
+        file.write_bytes(raw)
+        with pytest.raises(ValueError, match=says):
+            ImageIndex.load(tmp_path / "i", model)
 
 
 def test_bad_collections(tmp_path, model):
@@ -194,3 +194,320 @@ def test_bad_queries(index, model):
         index.search("cat", kind="magic")
     with pytest.raises(ValueError, match="index is empty"):
         ImageIndex(model, [], torch.empty(0, 192)).search("cat")
+
+
+# -- one file, keyed work: what public trackers told ------------------------------
+
+
+def grey(path, value: int, size=(20, 20)):
+    """A small picture file of one shade."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+    return path
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A list of how many pictures each call of ``embed`` really embedded."""
+    calls, real = [], module.embed
+
+    def embed(items, model, known):
+        rows, bad = real(items, model, known)
+        calls.append(sum(row[1] not in known for row in rows))
+        return rows, bad
+
+    monkeypatch.setattr(module, "embed", embed)
+    return calls
+
+
+def test_a_save_that_fails_leaves_the_old_index(tmp_path, model, monkeypatch):
+    # rclip#78, LibrePhotos#125: half an index paired old names with new vectors
+    folder = folder_of(tmp_path / "a", 3)
+    old = ImageIndex.build(folder, model, progress=False)
+    old.save(tmp_path / "i")
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["i.safetensors"]
+    new = ImageIndex.build([grey(tmp_path / "b" / "x.png", 9)], model, progress=False)
+
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "save_file", full)
+    with pytest.raises(OSError, match="cannot be written.*No space left"):
+        new.save(tmp_path / "i")
+    again = ImageIndex.load(tmp_path / "i", model)
+    assert again.names == old.names and torch.equal(again.vectors, old.vectors)
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_names_that_are_not_text(tmp_path, model):
+    # rclip#78: a name in another encoding ended a long build
+    folder = folder_of(tmp_path / "a", 1)
+    for raw in (b"caf\xe9.png", "گربه.png".encode(), b"new\nline.png"):
+        Image.new("L", (9, 9)).save(tmp_path / "x.png")
+        os.rename(tmp_path / "x.png", os.path.join(os.fsencode(folder), raw))
+    index = ImageIndex.build(folder, model, progress=False, resume=tmp_path / "part")
+    index.save(tmp_path / "i")
+    again = ImageIndex.load(tmp_path / "i", model)
+    assert again.names == index.names and len(index) == 4 and not index.skipped
+    assert all(os.path.isfile(h.path) for h in again.search("x", 9))
+
+
+def test_resume_deletes_nothing(tmp_path, model, index):
+    # rclip#92, pupyl#147: a saved index of another model was deleted
+    folder = folder_of(tmp_path / "a", 3)
+    index.save(tmp_path / "other")
+    other = clip.load("scratch", "cpu")
+    other.name, other.fingerprint = "pocket", "something else"
+    with pytest.raises(ValueError, match="made by scratch"):
+        ImageIndex.build(folder, other, progress=False, resume=tmp_path / "other")
+    assert len(ImageIndex.load(tmp_path / "other", model)) == len(index)
+    built = ImageIndex.build(folder, model, progress=False, resume=tmp_path / "other")
+    assert len(built) == 3
+    assert len(ImageIndex.load(tmp_path / "other", model)) == len(index) + 3
+    (tmp_path / "text.safetensors").write_text("my only copy")
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        ImageIndex.build(folder, model, progress=False, resume=tmp_path / "text")
+    assert (tmp_path / "text.safetensors").read_text("utf-8") == "my only copy"
+
+
+def test_resume_costs_only_what_is_new(tmp_path, model, counted):
+    # rclip#92: one added file discarded 550 of 600; a changed one kept its old vector
+    folder = folder_of(tmp_path / "a", 5)
+    ImageIndex.build(folder, model, progress=False, resume=tmp_path / "w")
+    grey(folder / "new.png", 7)
+    changed = grey(folder / "sub0" / "0.png", 250)
+    (folder / "sub1" / "1.png").unlink()
+    counted.clear()
+    index = ImageIndex.build(folder, model, progress=False, resume=tmp_path / "w")
+    assert sum(counted) == 2 and len(index) == 5
+    place = index.names.index(str(changed))
+    torch.testing.assert_close(index.vectors[place], model.embed_images([changed])[0])
+
+
+def test_pictures_without_files_resume_too(tmp_path, model, counted):
+    rows = [Image.new("RGB", (9, 9), c) for c in ("red", "blue", "red")]
+    first = ImageIndex.build(rows, model, progress=False, resume=tmp_path / "w")
+    counted.clear()
+    index = ImageIndex.build(rows, model, progress=False, resume=tmp_path / "w")
+    assert sum(counted) == 0 and index.names == ["0", "1", "2"]
+    assert torch.equal(index.vectors, first.vectors)
+
+
+def test_update(tmp_path, model, counted):
+    # rclip#196: bring an index up to date
+    folder = folder_of(tmp_path / "a", 5)
+    index = ImageIndex.build(folder, model, progress=False)
+    index.add([grey(tmp_path / "elsewhere.png", 3)])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "sub1" / "1.png").unlink()
+    changed = grey(folder / "sub0" / "0.png", 250)
+    grey(folder / "sub2" / "deep" / "new.jfif", 7)
+    (folder / "sub0" / "2.png").write_bytes(b"spoilt")
+    counted.clear()
+    done = index.update(folder, progress=False)
+    assert str(done) == "1 new, 1 changed, 2 gone, 2 kept" and sum(counted) == 2
+    assert [os.path.basename(n) for n, _ in index.skipped] == ["notes.txt", "2.png"]
+    assert str(tmp_path / "elsewhere.png") in index.names
+    fresh = ImageIndex.build(folder, model, progress=False)
+    assert {*index.names} == {*fresh.names, str(tmp_path / "elsewhere.png")}
+    for name, vector in zip(fresh.names, fresh.vectors, strict=True):
+        torch.testing.assert_close(index.vectors[index.names.index(name)], vector)
+    assert index.search(picture=changed, k=1)[0].path == str(changed)
+    counted.clear()
+    assert (
+        str(index.update(folder, progress=False)) == "0 new, 0 changed, 0 gone, 4 kept"
+    )
+    assert sum(counted) == 0
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        index.update(tmp_path / "unplugged")
+    assert len(index) == 5
+
+
+def test_update_keeps_what_it_may_not_look_at(tmp_path, model, monkeypatch):
+    folder = folder_of(tmp_path / "a")
+    index = ImageIndex.build(folder, model, progress=False)
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("sub1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert index.update(folder, progress=False).gone == 0 and len(index) == 5
+    assert "no permission" in index.skipped[0][1]
+
+
+def test_an_interrupted_update_keeps_its_work(tmp_path, model, monkeypatch):
+    folder = folder_of(tmp_path / "a", 6)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    real, calls = module.embed, []
+
+    def stops(*rows):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*rows)
+
+    monkeypatch.setattr(module, "embed", stops)
+    index = ImageIndex(model)
+    with pytest.raises(KeyboardInterrupt):
+        index.update(folder, progress=False)
+    assert len(index) == 4 == len(index.vectors) == len(index.keys)
+    assert (
+        str(index.update(folder, progress=False)) == "2 new, 0 changed, 0 gone, 4 kept"
+    )
+
+
+def test_nothing_is_lost_by_name(tmp_path, model, monkeypatch):
+    # clip-retrieval#321: build([a, b]), add([c]) left two rows
+    a, b, c = (Image.new("RGB", (9, 9), x) for x in ("red", "lime", "blue"))
+    index = ImageIndex.build([a, b], model, progress=False)
+    index.add([c])
+    index.add([a], names=["0"])
+    assert index.names == ["0", "1", "2", "0"]
+    index.add([b], names=["0"], replace=True)
+    assert index.names == ["1", "2", "0"]
+    for place in ("one", "two"):  # the same relative name in two working folders
+        grey(tmp_path / place / "x.png", 200)
+    monkeypatch.chdir(tmp_path / "one")
+    index = ImageIndex.build(["x.png"], model, progress=False)
+    monkeypatch.chdir(tmp_path / "two")
+    index.add(["x.png"])
+    index.add([Path("x.png")])
+    assert index.names == [str(tmp_path / p / "x.png") for p in ("one", "two")]
+
+
+def test_skipped_tells_how_things_are(tmp_path, model):
+    good, bad = grey(tmp_path / "a.png", 5), tmp_path / "b.png"
+    bad.write_bytes(b"not yet a picture")
+    index = ImageIndex.build([good, bad], model, progress=False)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="None of the 1 .* not a picture"):
+            index.add([bad])
+    assert [name for name, _ in index.skipped] == [str(bad)]
+    index.add([grey(bad, 9)])
+    assert not index.skipped and index.names == [str(good), str(bad)]
+
+
+def test_merge(tmp_path, model):
+    one, two = folder_of(tmp_path / "m" / "one", 3), tmp_path / "m" / "two"
+    grey(two / "y.png", 40)
+    a = ImageIndex.build(one, model, progress=False)
+    a.add([Image.new("L", (9, 9), 5)], names=["shade"])
+    b = ImageIndex.build(two, model, progress=False)
+    (two / "no.txt").write_text("no")
+    b.update(tmp_path / "m", progress=False)
+    b.add([Image.new("L", (9, 9), 5)], names=["shade"])
+    later = grey(one / "sub0" / "0.png", 250)
+    os.utime(later, ns=(2**62, 2**62))
+    b.update(one, progress=False)
+    a.merge(b)
+    a.merge(b)
+    assert len(a) == 5 and a.names.count("shade") == 1
+    assert [os.path.basename(n) for n, _ in a.skipped] == ["no.txt"]
+    row = a.vectors[a.names.index(str(later))]
+    torch.testing.assert_close(row, model.embed_images([later])[0])
+    a.save(tmp_path / "m" / "i")
+    (tmp_path / "m").rename(tmp_path / "moved")
+    hits = ImageIndex.load(tmp_path / "moved" / "i", model).search("x", 9)
+    assert sum(h.path is not None and os.path.isfile(h.path) for h in hits) == 4
+    other = ImageIndex(clip.load("scratch", "cpu"))
+    other.model.fingerprint = "something else"
+    with pytest.raises(ValueError, match="other index was made by"):
+        a.merge(other)
+
+
+def test_an_index_moves_with_its_pictures(tmp_path, model):
+    folder = folder_of(tmp_path / "home" / "pictures", 3)
+    index = ImageIndex.build(folder, model, progress=False)
+    index.save(folder.parent / "i")
+    (tmp_path / "home").rename(tmp_path / "disk")
+    again = ImageIndex.load(tmp_path / "disk" / "i", model)
+    assert all(os.path.isfile(path) for path in again.paths)
+    assert str(again.update(again.base, progress=False)).startswith("0 new, 0 changed")
+    (tmp_path / "disk" / "i.safetensors").rename(tmp_path / "alone.safetensors")
+    where = tmp_path / "disk" / "pictures"
+    again = ImageIndex.load(tmp_path / "alone", model, base=where)
+    assert all(os.path.isfile(path) for path in again.paths)
+    assert len(ImageIndex.load(tmp_path / "alone", model).search("x", 2)) == 2
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        ImageIndex.load(tmp_path / "alone", model, base=tmp_path / "none")
+
+
+def test_every_format_or_a_reason(tmp_path, model):
+    # photoprism#3705, #4421, rclip#221: these were neither indexed nor skipped
+    Image.init()
+    picture, here = Image.new("RGB", (32, 32), "red"), tmp_path / "a"
+    here.mkdir()
+    written = []
+    for suffix in (".jfif", ".jpe", ".avif", ".jp2", ".tga", ".ppm", ".qoi", ".ico"):
+        if Image.EXTENSION.get(suffix) in Image.SAVE:
+            try:
+                picture.save(here / f"x{suffix}")
+                written.append(f"x{suffix}")
+            except (OSError, KeyError):  # this Pillow was built without it
+                (here / f"x{suffix}").unlink(missing_ok=True)
+    picture.save(here / "PNG without an ending", "PNG")
+    (here / "x.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (here / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
+    (here / "notes.txt").write_text("no picture")
+    (here / "cut.png").write_bytes((here / "PNG without an ending").read_bytes()[:60])
+    (here / "empty.png").touch()
+    os.symlink(here / "nowhere", here / "dangling.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(here / "pipe.png")
+    index = ImageIndex.build(here, model, progress=False)
+    names = {os.path.basename(n) for n in index.names}
+    assert names == {*written, "PNG without an ending"} and len(written) >= 5
+    reasons = {os.path.basename(n): why for n, why in index.skipped}
+    for name, why in {
+        "x.eps": "PostScript", "x.heic": "pillow-heif|damaged|not a picture",
+        "notes.txt": "not a picture", "cut.png": "cut short", "empty.png": "empty",
+        "dangling.png": "no picture at", "pipe.png": "pipe",
+    }.items():  # fmt: skip
+        if name in os.listdir(here):
+            assert re.search(why, reasons[name]), (name, reasons[name])
+
+
+def test_search_takes_its_arguments_at_their_word(index, model, tmp_path, monkeypatch):
+    # rclip#207: a score cut; a list of words was searched by its first only
+    every = index.search("a cat", k=len(index))
+    cut = every[4].score
+    assert index.search("a cat", k=len(index), above=cut) == every[:5]
+    assert index.search("a cat", k=3, above=cut) == every[:3]
+    assert index.search("a cat", above=2) == []
+    assert all(h.score >= cut for h in index.search("a cat", distinct=True, above=cut))
+    for bad in ("high", float("nan")):
+        with pytest.raises(ValueError, match="give a cosine"):
+            index.search("a cat", above=bad)
+    for bad in (["a cat", "a dog"], 3):
+        with pytest.raises(ValueError, match="is one text"):
+            index.search(bad)
+        with pytest.raises(ValueError, match="is one text"):
+            index.search("a cat", minus=bad)
+    with pytest.raises(ValueError, match="query is empty"):
+        index.search("\u200b\u200f ")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder_of(tmp_path / "pets", 1)
+    assert len(ImageIndex.build("~/pets", model, progress=False)) == 1
+    index.save("~/i")
+    assert (tmp_path / "i.safetensors").is_file()
+
+
+def test_distinct_looks_further_when_too_many_are_the_same(model):
+    rows = [Image.new("RGB", (9, 9), "red")] * 30 + [Image.effect_noise((64, 64), 90)]
+    index = ImageIndex.build(rows, model, progress=False)
+    hits = index.search(picture=rows[0], k=2, distinct=True)
+    assert [h.place for h in hits][1:] == [30]
+
+
+def test_a_target_that_cannot_be_written(index, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder.safetensors").mkdir()
+    for bad in (tmp_path / "file" / "i", tmp_path / "folder"):
+        with pytest.raises(OSError, match="cannot be written") as caught:
+            index.save(bad)
+        assert "\n" not in str(caught.value)

@@ -126,7 +126,9 @@ def collect() -> tuple[list[dict], Counter]:
         *sources.photo_records(concepts),
     ]
     path = Path(__file__).with_name("drop_list.json")
-    drop = {i: why for why, ids in json.loads(path.read_text()).items() for i in ids}
+    drop = {
+        i: why for why, ids in json.loads(path.read_text("utf-8")).items() for i in ids
+    }
     gone = Counter(drop[r["id"]] for r in records if r["id"] in drop)
     return [r for r in records if r["id"] not in drop], gone
 
@@ -250,7 +252,9 @@ def main() -> None:
         kept.append(r)
         thumbs.append(drawn[1])
     gone += split_records(kept, np.stack(thumbs))
-    classes = json.loads(Path(__file__).with_name("photo_classes.json").read_text())
+    classes = json.loads(
+        Path(__file__).with_name("photo_classes.json").read_text("utf-8")
+    )
     for r in kept:
         r["fine"], r["coarse"] = classes.get(r["id"], (None, None))
     files = write_shards(kept, out / "corpus")
@@ -275,7 +279,7 @@ def main() -> None:
         },
     }
     path = out / "corpus" / "manifest.json"
-    path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
     large = {LARGE[r["id"]]: r for r in kept if r["id"] in LARGE}
     write_readme(out, manifest, [r for r in kept if r["split"] == "photos"], large)
     for split, table in manifest["pictures"].items():

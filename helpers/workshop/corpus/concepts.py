@@ -87,9 +87,9 @@ class Concepts:
                     key = code("-".join(f"{ord(c):x}" for c in text))
                     table[key] = (row.get("tts", [""])[0], row.get("default", []))
         base = fetch("emojibase") / "package"
-        meta = json.loads((base / "meta/groups.json").read_text())
+        meta = json.loads((base / "meta/groups.json").read_text("utf-8"))
         self.rows = {}
-        for row in json.loads((base / "en/data.json").read_text()):
+        for row in json.loads((base / "en/data.json").read_text("utf-8")):
             group = meta["groups"].get(str(row.get("group")), "component")
             sub = meta["subgroups"].get(str(row.get("subgroup")), "")
             key = code(row["hexcode"])

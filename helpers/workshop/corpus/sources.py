@@ -70,8 +70,8 @@ def emoji_records(concepts: Concepts):
     mit = set()
     for source in ("noto", "twemoji", "openmoji", "fluentflat"):
         folder = fetch(source) / "package"
-        icons = json.loads((folder / "icons.json").read_text())
-        for raw, name in json.loads((folder / "chars.json").read_text()).items():
+        icons = json.loads((folder / "icons.json").read_text("utf-8"))
+        for raw, name in json.loads((folder / "chars.json").read_text("utf-8")).items():
             key = code(raw)
             if source == "fluentflat":
                 mit.add(key)
@@ -84,7 +84,7 @@ def emoji_records(concepts: Concepts):
         if key in concepts.rows and key in mit:
             yield dict(concepts.record(key, "fluent3d"), raw=path.read_bytes())
     for source in ("notov1", "emojione2", "streamline", "fxemoji"):
-        icons = json.loads((fetch(source) / "package/icons.json").read_text())
+        icons = json.loads((fetch(source) / "package/icons.json").read_text("utf-8"))
         aliases = {}
         for alias, row in icons.get("aliases", {}).items():
             aliases.setdefault(row["parent"], []).append(alias)
@@ -122,7 +122,7 @@ def word_record(source, item, name, keywords, concepts, **more):
 
 
 def game_icon_records(concepts: Concepts):
-    icons = json.loads((fetch("gameicons") / "package/icons.json").read_text())
+    icons = json.loads((fetch("gameicons") / "package/icons.json").read_text("utf-8"))
     for name in sorted(icons["icons"]):
         svg = icon_svg(icons, name).replace("currentColor", "#000000")
         words = name.replace("-", " ")

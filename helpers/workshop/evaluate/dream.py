@@ -45,7 +45,7 @@ def captions() -> list[str]:
 
 def read() -> dict:
     """What earlier runs left: {mark of models and settings: {seed caption: row}}."""
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -88,7 +88,7 @@ def results(kind: str, seeds=SEEDS, judges=("judge",)) -> dict[str, list[dict]]:
                 kept = read()  # another process may have written meanwhile
                 kept.setdefault(marks[j], {}).update(rows[j])
                 KEPT.parent.mkdir(parents=True, exist_ok=True)
-                KEPT.write_text(json.dumps(kept))
+                KEPT.write_text(json.dumps(kept), "utf-8")
     return {
         j: [rows[j][f"{s} {n}"] for s in seeds for n in range(len(names))]
         for j in judges

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import corpus
-from ...clip.tokenizer import PERSIAN, WORD, Tokenizer
+from ...clip.tokenizer import WORD, Tokenizer
 from ...corpus import augment, colours
 from ...corpus.painted import (
     SHAPES,
@@ -23,6 +23,7 @@ from ...corpus.painted import (
     side_by_side,
 )
 from ...pictures import on_background
+from ...words import fold
 
 KINDS = {"plain": 0.5, "turned": 0.18, "pair": 0.12, "ground": 0.1, "shape": 0.07}
 # the rest of a batch is plain colour to the edge
@@ -38,7 +39,7 @@ def tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     out = torch.zeros(len(texts), tokenizer.context, dtype=torch.int16)
     rows, room = out.numpy(), tokenizer.context - 2
     for row, text in zip(rows, texts, strict=True):
-        words = WORD.findall(text.translate(PERSIAN).lower())
+        words = WORD.findall(fold(text).lower())
         ids = [i for word in words for i in tokenizer.encode_word(word)][:room]
         ids = [tokenizer.start, *ids, tokenizer.end]
         row[: len(ids)] = ids

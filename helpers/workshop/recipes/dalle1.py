@@ -120,7 +120,7 @@ def train(
     fast_kernels()
     kind = torch.device(device).type
     everything, split, kept = pairs or drawings.load()
-    book = json.loads(album.read_text()) if album else albums.build(split)
+    book = json.loads(album.read_text("utf-8")) if album else albums.build(split)
     if book["ids"] != [c["id"] for c in split.cards]:
         raise ValueError("The album belongs to another corpus.")
     codes = (codes or vqgan.load("dalle")).to(device).eval()

@@ -155,7 +155,7 @@ def train(
     parts = list(PEAK) if part == "all" else [part]
     if split is None:
         _, split, _ = drawings.load()
-    book = json.loads(album.read_text()) if album else albums.build(split)
+    book = json.loads(album.read_text("utf-8")) if album else albums.build(split)
     guide = clip.load(eyes, device)
     model = Unclip(config or Config(embed=guide.model.config.embed)).to(device)
     model = model.to(memory_format=torch.channels_last)

@@ -1,0 +1,185 @@
+"""One preparation: a picture gives the same vector however it comes."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import clip, paths, pictures
+from helpers.pictures import read_picture, to_tensor
+
+CAT = paths.PHOTOS / "cat.jpg"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return clip.load("scratch", "cpu")
+
+
+def as_bytes(image, kind="PNG", **more):
+    out = io.BytesIO()
+    image.save(out, kind, **more)
+    return out.getvalue()
+
+
+def wide(shape=(40, 160)):
+    """A 4 : 1 picture."""
+    g = torch.Generator().manual_seed(0)
+    return torch.randint(256, (*shape, 3), generator=g, dtype=torch.uint8).numpy()
+
+
+def test_one_picture_one_preparation(model):
+    # transformers#11992, CLIP#215: squashed as a tensor, cropped as PIL (cosine 0.81);
+    # CLIP#418: arrays were refused
+    x = wide()
+    t = torch.from_numpy(x).permute(2, 0, 1)
+    want = model.embed_images(Image.fromarray(x))
+    raw = as_bytes(Image.fromarray(x))
+    rgba = np.dstack([x, np.full(x.shape[:2], 255, np.uint8)])
+    for same in (
+        x, t, t[None], x[None], [x], (t,), raw, bytearray(raw), memoryview(raw),
+        io.BytesIO(raw), x / 255, t / 255, (t / 255).double(), rgba, [Image.open(
+            io.BytesIO(raw))], np.asfortranarray(x), iter([t]),
+    ):  # fmt: skip
+        assert torch.equal(model.embed_images(same), want), type(same)
+    assert torch.equal(model.embed_images(x[..., ::-1], bgr=True), want)
+    assert torch.equal(model.embed_images([rgba[..., [2, 1, 0, 3]]], bgr=True), want)
+    grey = x[..., 0]
+    want = model.embed_images(Image.fromarray(grey))
+    for same in (grey, grey[..., None], torch.from_numpy(grey), t[:1]):
+        assert torch.equal(model.embed_images(same), want)
+
+
+def test_the_lessons_own_usage(model):
+    # dalle-mini#69, openai/CLIP's README: preprocess(picture).unsqueeze(0)
+    want = model.embed_images([CAT])
+    assert torch.equal(model.embed_images(str(CAT)), want)
+    assert torch.equal(model.embed_images(model.preprocess(CAT)[None]), want)
+    same, preprocess = clip.load("scratch", "cpu")
+    images = torch.stack([preprocess(Image.open(CAT)), preprocess(CAT)])
+    texts = same.tokenize(["a cat", "a dog", "a horse"])
+    each, other = same(images, texts)
+    assert each.shape == (2, 3) and torch.equal(each.T, other)
+    words = same.embed_texts(["a cat", "a dog", "a horse"])
+    torch.testing.assert_close(each.softmax(1)[:1], same.probabilities(want, words))
+    with torch.no_grad():
+        torch.testing.assert_close(each, same.model(images, texts))
+    for bad in (texts.float(), texts[0], texts + 10**6, torch.zeros(1, 999).long()):
+        with pytest.raises(TypeError, match="tokenize"):
+            same.embed_texts(bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (torch.rand(3, 9, 9) * 255, "divide by 255"),
+        (torch.rand(3, 9, 9) * 2 - 1, "undo its normalisation"),
+        (torch.full((3, 9, 9), float("nan")), "NaN"),
+        (np.full((9, 9, 3), np.inf), "NaN or inf"),
+        (torch.ones(3, 9, 9).long(), "not int64"),
+        (np.ones((9, 9, 3), np.int32), "not int32"),
+        (np.ones((9, 9, 3), complex), "not complex"),
+        (np.zeros((3, 9, 9), np.uint8), r"\(H, W, 3\), not \(3, 9, 9\)"),
+        (torch.zeros(9, 9, 3), r"\(3, H, W\), not \(9, 9, 3\)"),
+        (torch.zeros(5), "shape"),
+        (torch.zeros(3, 0, 4), "empty"),
+        (np.zeros((0, 4), np.uint8), "empty"),
+        (torch.zeros(1, 1, 3, 9, 9), "shape"),
+        (torch.zeros(3, 9, 9).to_sparse(), "no plain values"),
+        (Image.new("RGB", (0, 3)), "empty"),
+        (np.zeros((8000, 8000), np.uint8), "more than"),
+        (paths.PHOTOS, "is a folder"),
+        ("a\0b.png", "no picture at"),
+        ("x" * 5000, "cannot be opened|no picture at"),
+        (io.StringIO("text"), "mode 'rb'"),
+        ({"a": 1}, "not dict"),
+        ([[CAT]], "not list"),
+    ],
+)
+def test_what_is_no_picture_gets_one_sentence(model, bad, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        model.embed_images(bad)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="goes with arrays"):
+        read_picture(CAT, bgr=True)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2"])
+@pytest.mark.parametrize(("top", "depth"), [(65535, 16), (4095, 12), (1023, 10)])
+def test_deep_grey_by_the_range_it_shows(dtype, top, depth):
+    # Pillow#5991, #3011: a big-endian TIFF was called damaged, 12 bits came out black
+    values = np.linspace(0, top, 256).reshape(16, 16).astype(dtype)
+    want = values.astype(float) * 255 / (2**depth - 1)
+    mode = "I;16B" if dtype == ">u2" else "I;16"
+    image = Image.frombytes(mode, (16, 16), values.tobytes())
+    kinds = [image, values, as_bytes(image, "TIFF")]
+    kinds += [as_bytes(image, "PNG")] if mode == "I;16" else []
+    for kind in kinds:
+        assert abs(np.asarray(read_picture(kind))[..., 0] - want).max() <= 0.51
+
+
+def test_float_files():
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    for values in (ramp, ramp * 255, ramp * 3000 - 100):
+        out = np.asarray(read_picture(as_bytes(Image.fromarray(values), "TIFF")))
+        assert abs(out[..., 0] - ramp * 255).max() <= 1
+    ramp[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="no numbers"):
+        read_picture(as_bytes(Image.fromarray(ramp), "TIFF"))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV",
+             "LAB", "I", "F", "RGBX"],
+)  # fmt: skip
+def test_every_mode_of_pillow(mode):
+    red = Image.new("RGB", (8, 8), (250, 10, 10))
+    if mode == "LAB":
+        image = Image.new("LAB", (8, 8), (54, 208, 195))
+    elif mode in ("LA", "La", "PA"):
+        image = red.convert("L").convert("LA")
+        image = image.convert(mode) if mode != "PA" else red.convert("P").convert("PA")
+    elif mode == "RGBa":
+        image = red.convert("RGBA").convert("RGBa")
+    else:
+        image = red.convert(mode)
+    out = read_picture(image)
+    assert out.mode == "RGB" and out.size == (8, 8)
+    if mode in ("P", "PA", "RGBA", "RGBa", "YCbCr", "HSV", "RGBX"):
+        assert abs(np.asarray(out)[4, 4].astype(int) - (250, 10, 10)).max() < 12
+
+
+def test_broken_exif_turns_nothing_and_loses_nothing():
+    image = Image.new("RGB", (30, 10), "red")
+    raw = as_bytes(image, "JPEG", exif=b"Exif\0\0" + b"no notes at all")
+    assert read_picture(raw).size == (30, 10)
+
+
+def test_nothing_runs_postscript(tmp_path):
+    raw = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    (tmp_path / "x.eps").write_bytes(raw)
+    for source in (raw, tmp_path / "x.eps"):
+        with pytest.raises(ValueError, match="PostScript"):
+            read_picture(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="PostScript"):
+            read_picture(Image.open(io.BytesIO(raw)))
+
+
+def test_heic_where_it_can_be_read():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    out = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(out)
+    assert read_picture(out.getvalue()).size == (64, 48)
+
+
+def test_names_in_sentences_can_be_printed():
+    for name in ("a\udcff.png", "a\nb.png", "\u202egnp.x"):
+        with pytest.raises(ValueError) as caught:
+            to_tensor(name)
+        assert str(caught.value).isprintable()
+        assert pictures.plain(name) in str(caught.value)
