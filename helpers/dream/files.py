@@ -222,11 +222,11 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
     if not changes:
         dream.until = table["step"]
     then, now = table["versions"], record.versions(device)
-    then = {k: " ".join(str(v).split())[:40] for k, v in then.items()}
-    if other := [
-        f"{k} {then.get(k)}, here {v}" for k, v in now.items() if then.get(k) != str(v)
-    ]:
-        dream.say(f"The picture may differ a little: it was drawn with {other[0]}.")
+    moved = [k for k in ("torch", "device", "threads") if then.get(k) != now[k]]
+    if moved:
+        was = " ".join(str(then.get(moved[0])).split())[:40]
+        here = f"{moved[0]} {was}, here {now[moved[0]]}"
+        dream.say(f"The picture may differ a little: it was drawn with {here}.")
     return dream
 
 

@@ -140,7 +140,7 @@ class Dream:
         trial.start(torch.Generator().manual_seed(0))
         weights = [w for w in [getattr(trial, "vqgan", None)] if w]
         need = memory.held(trial.draw, weights) * area / (trial.width * trial.height)
-        free = memory.free(device)
+        free = memory.room(device)
         if need > free:
             raise ValueError(
                 f"A step at {canvas.width} x {canvas.height} needs about "

@@ -253,6 +253,7 @@ def misspelt(part: Part, at: int, line: str) -> ValueError:
     """Refuse what looks like a weight at a colon, with both right spellings."""
 
     def brief(text: str) -> str:
+        text = " ".join(text.split())
         return text if len(text) <= 30 else "..." + text[-27:]
 
     number = "".join(part.letters[at + 1 :].split()).translate(DIGITS)

@@ -317,7 +317,8 @@ def test_a_run_is_drawn_once():
 
 
 def test_what_cannot_fit_is_said_before_it_is_drawn(monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda device: 50.0)
+    assert memory.room(torch.device("cpu")) > 100
+    monkeypatch.setattr(memory, "room", lambda device: 50.0)
     with pytest.raises(ValueError, match="GB are free: draw smaller"):
         dream(drawer="vqgan", width=2048, height=2048)
 
