@@ -333,6 +333,10 @@ def test_wrong_things_are_one_sentence():
     for vector in (torch.zeros(16), torch.ones(2, 2), [float("nan")] * 16, "fox"):
         with pytest.raises(ValueError, match="vector of"):
             dream(wishes=[Prompt("v", vector=vector)])
+    with pytest.raises(ValueError, match="weight of 'a' must be a number"):
+        dream(wishes=[Prompt("a", "2")])
+    with pytest.raises(TypeError, match="save writes a Frame"):
+        files.save("a.png", torch.rand(3, 8, 8), settings())
     with pytest.raises(ValueError, match="vectors for 1 guides"):
         dream(wishes=[Prompt("v", vector=[torch.ones(16)] * 2)])
     with pytest.raises(ValueError, match="no setting"):
