@@ -17,8 +17,8 @@ from pathlib import Path
 from helpers import paths
 
 FLAGS = (
-    "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking "
-    "--disable-component-update --disable-sync --no-first-run"
+    "--no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update"
 ).split()
 PATIENCE = 300  # seconds for a page, a kernel, a notebook: CI machines are busy
 
@@ -61,7 +61,9 @@ class Lab:
         ]  # fmt: skip
         quiet = folder / "settings/@jupyterlab/apputils-extension"
         quiet.mkdir(parents=True)
-        (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+        (quiet / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false"}'
+        )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyter", *command(), *more],
@@ -70,20 +72,19 @@ class Lab:
         self.url = self.where()
 
     def where(self) -> str:
-        """The address that JupyterLab prints, once it answers."""
-        end = time.time() + PATIENCE
-        while time.time() < end:
-            said = self.log.read_text("utf-8", "replace")
-            if found := re.search(r"http://127\.0\.0\.1:\d+/lab\S*", said):
-                try:
-                    urllib.request.urlopen(found[0]).close()
-                    return found[0].split("?")[0]
-                except OSError:
-                    pass
-            if self.process.poll() is not None:
-                break
+        """The address that the command would have opened, once it answers."""
+        end, runtime = time.time() + PATIENCE, self.log.parent / "RUNTIME"
+        while time.time() < end and self.process.poll() is None:
             time.sleep(0.3)
+            for page in runtime.glob("jpserver-file-to-run-*.html"):
+                found = re.search(r"url=(http[^\"]+ipynb)", page.read_text("utf-8"))
+                try:
+                    urllib.request.urlopen(found[1]).close()
+                    return found[1]
+                except (OSError, TypeError):
+                    pass
         self.close()
+        said = self.log.read_text("utf-8", "replace")
         raise RuntimeError(f"JupyterLab did not start: {said[-1500:]}")
 
     def at(self, name: str) -> str:

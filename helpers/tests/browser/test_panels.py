@@ -1,8 +1,8 @@
 """Every panel in a real browser, worked by mouse and keyboard as a visitor would.
 
 Needs playwright (PyPI) and a Chromium of the system; skips without them. Screenshots go
-to the folder that SCREENSHOTS names, or to a temporary one. The faults that these
-tests hold closed were found by newcomers in JupyterLab 4.6: blank panels with a button far
+to the folder that SCREENSHOTS names, or to a temporary one. The faults that these tests
+hold closed were found by newcomers in JupyterLab 4.6: blank panels with a button far
 below, fields of a few pixels at 900 px, uploads for ever, overwritten pictures, "Error
 displaying widget: model not found" after reopening.
 """
@@ -25,7 +25,8 @@ driver = pytest.importorskip(
 )
 if labs.chromium() is None:
     pytest.skip(
-        "There is no Chromium on this machine: no browser test.", allow_module_level=True
+        "There is no Chromium on this machine: no browser test.",
+        allow_module_level=True,
     )
 pytestmark = pytest.mark.slow
 
@@ -299,7 +300,9 @@ def test_studio_draws_stops_saves_and_remembers(book, lab, uploads):
     assert box.locator(".widget-gridbox img").count() == 2  # both pictures are kept
     box.locator(".widget-gridbox button").last.click()
     says(box, "a blue moon")
-    driver.expect(box.locator("a", has_text="Download a-blue-moon-0.png")).to_be_visible()
+    driver.expect(
+        box.locator("a", has_text="Download a-blue-moon-0.png")
+    ).to_be_visible()
     book.shot("studio", box)
 
 
@@ -308,7 +311,7 @@ def test_studio_draws_stops_saves_and_remembers(book, lab, uploads):
 NARROW = """box => {
   const bad = [];
   for (const e of box.querySelectorAll(
-      "input[type=text], input[type=number], select, .noUi-target, .ui-slider, button")) {
+      "input[type=text], input[type=number], select, .noUi-target, button")) {
     const r = e.getBoundingClientRect();
     if (e.title.startsWith("row ") || e.closest(".widget-gridbox")) continue;
     if (r.width && r.width < (e.tagName == "BUTTON" ? 30 : 60))
