@@ -21,6 +21,7 @@ FLAGS = (
     "--disable-background-networking --disable-component-update"
 ).split()
 PATIENCE = 300  # seconds for a page, a kernel, a notebook: CI machines are busy
+SOON = 60  # seconds for the answer of a panel
 
 
 def chromium() -> str | None:
@@ -104,17 +105,21 @@ class Notebook:
 
     def __init__(self, browser, url: str, shots: Path):
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.set_default_timeout(1000 * PATIENCE)
+        self.page.set_default_timeout(1000 * SOON)
         self.shots = shots
-        self.page.goto(f"{url}?reset")
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        self.page.wait_for_function("() => window.jupyterapp")
-        self.page.wait_for_function(
+        self.page.goto(f"{url}?reset", timeout=1000 * PATIENCE)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=1000 * PATIENCE)
+        self.wait("() => window.jupyterapp")
+        self.wait(
             "() => { const p = window.jupyterapp.shell.currentWidget; return p && "
             "p.sessionContext && p.sessionContext.session && "
             "p.sessionContext.session.kernel && "
             "p.sessionContext.session.kernel.status === 'idle'; }"
         )
+
+    def wait(self, function: str) -> None:
+        """Until a function of the page is true."""
+        self.page.wait_for_function(function, timeout=1000 * PATIENCE)
 
     def do(self, name: str, **args):
         """A command of JupyterLab, such as "docmanager:save"."""
@@ -125,13 +130,14 @@ class Notebook:
         )
 
     def run_all(self) -> None:
-        """Run All, until every cell has its number."""
+        """Run All, until every cell has its number or one shows an error."""
         self.page.evaluate(
             "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
         )
-        self.page.wait_for_function(
+        self.wait(
             "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-            ".every(e => /\\[\\d+\\]/.test(e.textContent))"
+            ".every(e => /\\[\\d+\\]/.test(e.textContent)) || "
+            "document.querySelector('[data-mime-type=\"application/vnd.jupyter.error\"]')"
         )
 
     def wrong(self) -> list[str]:
