@@ -3,6 +3,8 @@
 Built like panels.py: ipywidgets 7.7 and 8, no other package, no figure.
 """
 
+import threading
+
 import ipywidgets as w
 import torch
 import torch.nn.functional as F
@@ -55,11 +57,12 @@ class TokenPainter(Panel):
 
     def __init__(self, vqgan, codes: torch.Tensor):
         self.vqgan, self.codes, self.first = vqgan, codes.clone(), codes.clone()
-        self.quiet = False  # while the marker moves to a click
+        self.strokes = threading.Lock()
+        self.quiet = False  # True while the marker moves to a click
         self.before: list[torch.Tensor] = []  # one grid a stroke, for Undo
         h, width = codes.shape
         self.row, self.column, self.brush = (
-            w.IntSlider(value=n, min=low, max=high, description=name, layout=wide(200))
+            w.IntSlider(value=n, min=low, max=high, description=name, layout=wide(260))
             for name, n, low, high in (
                 ("row", h // 3, 0, h - 1),
                 ("column", width // 3, 0, width - 1),
@@ -80,6 +83,7 @@ class TokenPainter(Panel):
         self.undo = press("Undo", lambda: self.step_back(), disabled=True)
         self.again = press("Reset", lambda: self.restart(), disabled=True)
         self.palette = line(*[self.swatch(code) for code in palette])
+        self.palette.layout.width = "auto"
         high = round(SIDE * h / width)
         self.image = w.Image(value=blank(), format="png", layout=full())
         self.cells = over(self.image, self.grid(), width=SIDE, height=high)
@@ -106,7 +110,7 @@ class TokenPainter(Panel):
         ]
 
     def greet(self) -> None:
-        self.decode()
+        super().act()
 
     # -- codes and colours --------------------------------------------------------
 
@@ -140,7 +144,7 @@ class TokenPainter(Panel):
 
     def swatch(self, code: int) -> w.Button:
         """A button in the colour of a code; pressing it chooses the code."""
-        layout = w.Layout(width="36px", height="28px")
+        layout = w.Layout(width="32px", height="28px")
         button = w.Button(tooltip=f"code {code}", layout=layout)
         rgb = (255 * self.colour(code)).round().byte().tolist()
         button.style.button_color = f"#{bytes(rgb).hex()}"
@@ -180,38 +184,45 @@ class TokenPainter(Panel):
 
     def click(self, row: int, column: int) -> None:
         """A cell of the picture was clicked."""
-        if self.tool.value == "paint":
-            self.quiet = True
-            self.row.value, self.column.value = row, column
-            self.quiet = False
-            self.act()
-        else:
-            self.code.value = int(self.codes[row, column])
-            self.tool.value = "paint"
-            self.row.value, self.column.value = row, column
-            self.mark()
+        painting = self.tool.value == "paint"
+        self.quiet = True
+        self.row.value, self.column.value = row, column
+        self.quiet = False
+        if painting:
+            return self.act()
+        self.code.value = int(self.codes[row, column])
+        self.tool.value = "paint"
+        self.mark()
+
+    def act(self) -> None:
+        """Paint the cells below the brush: every stroke counts, however fast."""
+        self.paint(self.row.value, self.column.value, self.code.value, self.brush.value)
+        super().act()
 
     def step_back(self) -> None:
         """Take back the last stroke."""
-        if self.before:
+        if not self.before:
+            return self.say("There is nothing to take back.")
+        with self.strokes:
             self.codes = self.before.pop()
-            self.decode()
-        else:
-            self.say("There is nothing to take back.")
+        super().act()
 
     def restart(self) -> None:
-        self.before.append(self.codes)
-        self.codes = self.first.clone()
-        self.decode()
+        """Back to the first grid; Undo takes that back, too."""
+        with self.strokes:
+            self.before.append(self.codes)
+            self.codes = self.first.clone()
+        super().act()
 
     def paint(self, row: int, column: int, code: int, brush: int = 1) -> None:
         """Set a square of ``brush`` cells to one code."""
-        self.before.append(self.codes)
-        self.codes = self.codes.clone()
-        self.codes[row : row + brush, column : column + brush] = code
+        with self.strokes:
+            codes = self.codes.clone()
+            codes[row : row + brush, column : column + brush] = code
+            self.before.append(self.codes)
+            self.codes = codes
 
     def run(self) -> str:
-        self.paint(self.row.value, self.column.value, self.code.value, self.brush.value)
         return self.decode()
 
     def decode(self) -> str:

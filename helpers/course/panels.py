@@ -92,14 +92,15 @@ def gallery(pictures, titles: list[str], notes: list[str]) -> str:
     for picture, title, note in zip(pictures, titles, notes, strict=True):
         frame = f"width:100%;border:1px solid {FAINT};border-radius:3px"
         cells.append(
-            '<figure style="margin:0;width:112px">'
+            '<figure style="margin:0">'
             f"{tag(picture, title, frame)}"
             f'<figcaption style="{SMALL}"><span dir="auto">{html.escape(title)}</span>'
             f'<br><span style="opacity:.7">{html.escape(note)}</span>'
             "</figcaption></figure>"
         )
     return (
-        '<div style="display:flex;flex-wrap:wrap;gap:10px;padding:4px 0">'
+        '<div style="display:grid;gap:10px;padding:4px 0;'
+        'grid-template-columns:repeat(auto-fill,minmax(130px,1fr))">'
         f"{''.join(cells)}</div>"
     )
 
@@ -153,14 +154,15 @@ class Panel(w.VBox):
 
     A subclass makes its widgets and defines ``run()``, which shows a result and returns
     the new status. The button, and Enter in any text field, start it; so does opening
-    the panel. One run at a time: what is pressed meanwhile is refused. Errors end in
-    the status as one sentence.
+    the panel. One run at a time, also where the kernel hears each widget in a thread of
+    its own: what is pressed meanwhile counts when the run has ended. Errors end in the
+    status as one sentence.
     """
 
     title = "panel"
 
     def __init__(self, rows: list, button: str):
-        self.busy = threading.Lock()
+        self.busy, self.asked = threading.Lock(), False
         self.button = press(button, lambda: self.act(), button_style="primary")
         self.status = w.HTML("", layout=w.Layout(width="100%", min_height="28px"))
         layout = w.Layout(max_width="860px", overflow="visible")
@@ -189,8 +191,17 @@ class Panel(w.VBox):
             self.act()
 
     def act(self) -> None:
-        if not self.busy.acquire(blocking=False):
-            return
+        """Run now; or, if a run is going on, once more when it has ended."""
+        self.asked = True
+        while self.asked and self.busy.acquire(blocking=False):
+            try:
+                self.asked = False
+                self.once()
+            finally:
+                self.busy.release()
+
+    def once(self) -> None:
+        """One run: the button is locked, the status says what comes of it."""
         try:
             self.button.disabled = True
             self.say("working …")
@@ -203,7 +214,6 @@ class Panel(w.VBox):
             self.say(sentence(error))
         finally:
             self.button.disabled = False
-            self.busy.release()
 
     def run(self) -> str:
         raise NotImplementedError
@@ -318,7 +328,7 @@ class SearchPanel(Panel):
         )  # fmt: skip
         self.count.layout.max_width = "340px"
         self.image = w.HTML()
-        super().__init__([self.query, self.count, self.image], "Search")
+        super().__init__([self.query, line(self.count), self.image], "Search")
         self.count.observe(lambda _: self.act(), "value")
 
     def run(self) -> str:

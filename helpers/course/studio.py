@@ -23,6 +23,7 @@ from ..pictures import to_image
 from . import plots
 from .painter import TokenPainter, full, glass, over
 from .panels import (
+    FAINT,
     Panel,
     Upload,
     download,
@@ -35,6 +36,9 @@ from .panels import (
 )
 
 __all__ = ["Studio", "TokenPainter", "contact_sheet", "draw_all"]
+
+
+EXAMPLE = paths.DATA / "readme" / "sunflower.png"
 
 
 @dataclass
@@ -78,6 +82,7 @@ class Studio(Panel):
     def __init__(self, guides, vqgan=None, prompt="a sunflower", threaded=True):
         self.guides, self.vqgan, self.threaded = guides, vqgan, threaded
         self.dream, self.drawing, self.worker, self.halt = None, None, None, False
+        self.door = threading.Lock()  # one run comes in at a time
         self.prompt = w.Text(
             value=prompt, placeholder="a red fox | snow:0.5 | blurry:-0.3",
             layout=wide(260),
@@ -108,9 +113,11 @@ class Studio(Panel):
         self.stop = press("Stop", self.end, disabled=True)
         self.keep = press("Save", self.save, disabled=True)
         self.bar = w.IntProgress(
-            value=0, min=0, max=100, layout=w.Layout(width="auto", max_width="384px")
+            value=0, min=0, max=100, layout=w.Layout(width="auto", max_width="386px")
         )
         self.image = picture_box(384, 384)
+        self.image.layout.border = f"1px solid {FAINT}"
+        self.bar.layout.visibility = "hidden"  # outside a run
         self.link, self.shelf = w.HTML(), line()
         super().__init__([], "Draw")
 
@@ -144,14 +151,13 @@ class Studio(Panel):
         self.fill()
         if Studio.past:
             return self.look(Studio.past[-1])
-        example = paths.DATA / "readme" / "sunflower.png"
-        if example.is_file():
-            s = files.settings_of(example)
+        try:
+            s = files.settings_of(EXAMPLE)
             said = f'drawn earlier: "{s.prompt}", seed {s.seed}, {s.steps} steps'
             said = f"{said}. Press Draw for your own words."
-            self.look(Drawing(example.read_bytes(), "sunflower-0.png", said))
-        else:
-            self.say("ready")
+            self.look(Drawing(EXAMPLE.read_bytes(), EXAMPLE.name, said))
+        except (OSError, ValueError):  # no such file, or one of another version
+            self.say("Type what you want to see, then press Draw.")
 
     # -- fields -------------------------------------------------------------------
 
@@ -202,14 +208,15 @@ class Studio(Panel):
     # -- a run --------------------------------------------------------------------
 
     def act(self) -> None:
-        """Start in the background, so that Stop can be pressed meanwhile."""
-        if self.busy.locked() or self.worker is not None and self.worker.is_alive():
-            return
-        self.halt = False
+        """Start in the background, so that Stop can be pressed; a second is refused."""
         if not self.threaded:
-            return super().act()
-        self.worker = threading.Thread(target=super().act, daemon=True)
-        self.worker.start()
+            self.halt = False
+            return None if self.busy.locked() else super().act()
+        with self.door:
+            if self.worker is None or not self.worker.is_alive():
+                self.halt, self.button.disabled = False, True
+                self.worker = threading.Thread(target=super().act, daemon=True)
+                self.worker.start()
 
     def end(self) -> None:
         """Stop was pressed."""
@@ -219,17 +226,20 @@ class Studio(Panel):
 
     def run(self) -> str:
         self.stop.disabled = False
+        self.bar.layout.visibility = "visible"
         began, self.bar.value = time.time(), 0
+        dream = self.dream = None
         try:
             dream = self.dream = Dream(self.settings(), self.guides, self.vqgan)
             if not self.halt:
                 self.draw(dream, time.time())
         except Exception as error:
-            if self.dream is None or self.dream.best is None:
+            if dream is None or dream.best is None:
                 raise
-            self.dream.notes.append(f"{sentence(error)} The best picture is kept.")
+            dream.notes.append(f"{sentence(error)} The best picture is kept.")
         finally:
             self.stop.disabled = True
+            self.bar.layout.visibility = "hidden"
         best = dream.best
         if best is None:
             return "Stopped before the first step."

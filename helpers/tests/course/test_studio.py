@@ -103,6 +103,9 @@ def test_studio_draws_stops_and_saves(tmp_path, monkeypatch):
 
 def test_bad_prompts_end_in_the_status_line(tmp_path, monkeypatch):
     panel = studio()
+    panel.steps.min, panel.steps.value = 1, 2
+    panel.button.click()  # what follows a good run is not mistaken for it
+    assert "best: step" in panel.status.value
     for prompt, reason in (("", "empty"), ("fox:0", "is 0"), ("...", "punctuation")):
         panel.prompt.value = prompt
         panel.button.click()
