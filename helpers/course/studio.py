@@ -1,244 +1,196 @@
-"""Panels that make pictures: paint with codes, and draw from words.
+"""Panels that make pictures: the studio, and helpers that draw many at once.
 
-Built like panels.py: silent, acting on a click, ipywidgets 7.7 and 8.
+Built like panels.py: acting on a click, ipywidgets 7.7 and 8.
 """
 
+import hashlib
+import io
+import itertools
+import tempfile
 import threading
 import time
-from dataclasses import replace
+import weakref
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ipywidgets as w
-import torch
+from PIL import Image
 
 from .. import paths
 from ..dream import Dream, Settings, files
 from ..dream.cutouts import RECIPES
 from ..pictures import to_image
 from . import plots
-from .panels import Panel, picture_box, uploaded
+from .painter import TokenPainter, full, glass, over
+from .panels import (
+    FAINT,
+    Panel,
+    Upload,
+    download,
+    encoded,
+    line,
+    picture_box,
+    press,
+    sentence,
+    wide,
+)
+
+__all__ = ["Studio", "TokenPainter", "contact_sheet", "draw_all"]
 
 
-class TokenPainter(Panel):
-    """Change single codes of a picture and see what the decoder makes of it.
-
-    vqgan: a ready VQGAN; codes: (h, w), the grid to start from. A click on the figure
-    paints where ``ipyevents`` is installed; row, column and Paint do so everywhere. The
-    swatches are codes of this picture, each in the mean colour that it decodes to.
-    """
-
-    title = "Token painter: choose a cell and a swatch, press Paint"
-    swatches = 12
-
-    def __init__(self, vqgan, codes: torch.Tensor):
-        self.vqgan, self.codes, self.first = vqgan, codes.clone(), codes.clone()
-        self.before: list[torch.Tensor] = []  # one grid a stroke, for Undo
-        h, width = codes.shape
-        wide = w.Layout(width="280px")
-        self.row, self.column, self.brush = (
-            w.IntSlider(value=n, min=low, max=high, description=name, layout=wide)
-            for name, n, low, high in (
-                ("row", h // 3, 0, h - 1),
-                ("column", width // 3, 0, width - 1),
-                ("brush", min(2, h, width), 1, min(6, h, width)),
-            )
-        )
-        self.code = w.BoundedIntText(
-            value=int(codes[0, 0]),
-            min=0,
-            max=vqgan.count - 1,
-            description="code",
-            layout=wide,
-        )
-        self.undo, self.again = (w.Button(description=n) for n in ("Undo", "Reset"))
-        self.undo.on_click(lambda _: self.step_back())
-        self.again.on_click(lambda _: self.restart())
-        self.palette = w.HBox([self.swatch(*pair) for pair in self.colours()])
-        self.image = picture_box(560, round(280 * h / width))
-        super().__init__([self.palette], "Paint")
-        self.children = [
-            w.HBox([self.row, self.column]),
-            w.HBox([self.brush, self.code]),
-            self.palette,
-            w.HBox([self.button, self.undo, self.again]),
-            self.status,
-            self.image,
-        ]
-        self.decode()
-        for field in (self.row, self.column, self.brush):
-            field.observe(lambda _: self.mark(), "value")
-        self.mouse = clicks(self.image, self.click)
-
-    def colours(self) -> list[tuple[int, str]]:
-        """Codes to choose from, as far apart in colour as this picture offers."""
-        found, counts = self.codes.unique(return_counts=True)
-        common = found[counts.argsort(descending=True, stable=True)[:48]]
-        grids = common[:, None, None].expand(-1, 3, 3)
-        middle = self.vqgan.from_codes(grids).cpu().unflatten(2, (3, -1))[:, :, 1]
-        middle = middle.unflatten(3, (3, -1))[:, :, :, 1]  # (N, 3, s, s), in [-1, 1]
-        rgb = ((middle + 1) / 2).mean((2, 3))
-        chosen = [0]
-        while len(chosen) < min(self.swatches, len(common)):
-            far = torch.cdist(rgb, rgb[chosen]).amin(1)
-            far[chosen] = -1.0
-            chosen.append(int(far.argmax()))
-        colours = (255 * rgb).round().byte().numpy()
-        return [(int(common[i]), f"#{colours[i].tobytes().hex()}") for i in chosen]
-
-    def swatch(self, code: int, colour: str) -> w.Button:
-        """A button in the colour of a code; pressing it chooses the code."""
-        button = w.Button(tooltip=f"code {code}", layout=w.Layout(width="40px"))
-        button.style.button_color = colour
-        button.on_click(lambda _: setattr(self.code, "value", code))
-        return button
-
-    def click(self, x: float, y: float) -> None:
-        """Paint at a place of the figure, x and y in [0, 1): either half of it."""
-        h, width = self.codes.shape
-        self.row.value = min(int(y * h), h - 1)
-        self.column.value = min(int(2 * x % 1 * width), width - 1)
-        self.act()
-
-    def step_back(self) -> None:
-        """Take back the last stroke."""
-        if self.before:
-            self.codes = self.before.pop()
-            self.decode()
-        else:
-            self.status.value = "There is nothing to take back."
-
-    def restart(self) -> None:
-        self.before.append(self.codes)
-        self.codes = self.first.clone()
-        self.decode()
-
-    def paint(self, row: int, column: int, code: int, brush: int = 1) -> None:
-        """Set a square of ``brush`` cells to one code."""
-        self.before.append(self.codes)
-        self.codes = self.codes.clone()
-        self.codes[row : row + brush, column : column + brush] = code
-
-    def run(self) -> str:
-        self.paint(self.row.value, self.column.value, self.code.value, self.brush.value)
-        return self.decode()
-
-    def decode(self) -> str:
-        self.picture = (self.vqgan.from_codes(self.codes[None])[0] + 1) / 2
-        return self.mark()
-
-    def mark(self) -> str:
-        """Draw picture, codes and the square of the brush; say what stands there."""
-        at = self.row.value, self.column.value
-        figure = plots.painting(self.picture, self.codes, at, self.brush.value)
-        self.image.value = plots.png(figure)
-        changed = int((self.codes != self.first).sum())
-        there = int(self.codes[at])
-        self.status.value = (
-            f"row {at[0]}, column {at[1]} holds code {there}; {changed} changed"
-        )
-        return self.status.value
+EXAMPLE = paths.DATA / "readme" / "sunflower.png"
 
 
-def clicks(image: w.Image, act):
-    """Call act(x, y), both in [0, 1), on a click; None without ``ipyevents``."""
-    try:
-        from ipyevents import Event
-    except ImportError:
-        return None
+@dataclass
+class Drawing:
+    """A finished picture: a PNG with its settings, a file name, and its status."""
 
-    def handle(event: dict) -> None:
-        x = event["relativeX"] / max(1, event["boundingRectWidth"])
-        y = event["relativeY"] / max(1, event["boundingRectHeight"])
-        act(min(max(x, 0.0), 0.999), min(max(y, 0.0), 0.999))
+    png: bytes
+    name: str
+    text: str
+    sharp: bool = False  # squares stay squares when enlarged
 
-    mouse = Event(source=image, watched_events=["click"])
-    mouse.on_dom_event(handle)
-    return mouse
+
+def portable(words: str) -> str:
+    """Words as the beginning of a file name, without an ending."""
+    name = "".join(
+        c for c in "-".join(words.lower().split()) if c.isalnum() or c == "-"
+    )
+    return name[:40].strip("-") or "picture"
+
+
+def clock(seconds: float) -> str:
+    """A time as people say it: 40 s, 3 min."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class Studio(Panel):
-    """Words in, a growing picture out: prompt, weights, seed, steps, size, start.
+    """Words in, a growing picture out: prompt, seed, steps, size, drawer, losses.
 
-    guides: ready CLIPs; vqgan: a ready VQGAN. Stop ends a run at any moment and keeps
-    the best picture; Save writes it with its settings.
+    guides: ready CLIPs; vqgan: a ready VQGAN. Stop ends a run after the step that is
+    being made and keeps the best picture; Save writes it with its settings beside the
+    notebook, under a name that is still free; the link downloads it to where the
+    browser is. The last pictures of the kernel stay, also for a studio that is opened
+    later; opening one stops a run of another.
     """
 
     title = "Studio: type a prompt, press Draw and watch"
+    past: list[Drawing] = []  # of all studios of this kernel, the newest last
+    latest = None  # the studio that was opened last
+    most = 6  # pictures to go back to
 
     def __init__(self, guides, vqgan=None, prompt="a sunflower", threaded=True):
         self.guides, self.vqgan, self.threaded = guides, vqgan, threaded
-        self.frame, self.dream, self.worker = None, None, None
-        half = w.Layout(width="290px")
+        self.dream, self.drawing, self.worker, self.halt = None, None, None, False
+        self.door = threading.Lock()  # one run comes in at a time
         self.prompt = w.Text(
-            value=prompt,
-            placeholder="a red fox | snow:0.5 | blurry:-0.3",
-            description="prompt",
-            layout=w.Layout(width="600px"),
-        )
-        self.seed = w.IntText(value=0, description="seed", layout=half)
+            value=prompt, placeholder="a red fox | snow:0.5 | blurry:-0.3",
+            layout=wide(260),
+        )  # fmt: skip
+        self.seed = w.IntText(value=0, description="seed", layout=wide(200))
         self.steps = w.IntSlider(
-            value=120, min=10, max=400, step=10, description="steps", layout=half
+            value=120, min=10, max=400, step=10, description="steps", layout=wide(200)
         )
-        self.size = w.Dropdown(
-            options=["128 x 128", "192 x 128", "128 x 192", "192 x 192", "256 x 256"],
-            description="size",
-            layout=half,
+        sizes = ["128 x 128", "192 x 128", "128 x 192", "192 x 192", "256 x 256"]
+        self.size = self.menu("size", sizes)
+        drawn = ["vqgan", "codes", "pixel", "fourier", "lines"]
+        self.drawer = self.menu("drawer", drawn)
+        self.recipe = self.menu("cutouts", list(RECIPES))
+        self.cuts = w.IntSlider(
+            value=8, min=1, max=32, description="cuts", layout=wide(200)
         )
-        self.drawer = w.Dropdown(
-            options=["vqgan", "codes", "pixel", "fourier", "lines"],
-            description="drawer",
-            layout=half,
+        self.begin = self.menu("start", ["white", "noise", "gradient", "upload"])
+        self.own = Upload(self.heard)
+        self.upload = self.own.field
+        self.palette = w.Text(
+            placeholder="navy, gold, #fff0e0", description="palette", layout=wide(200)
         )
-        self.recipe = w.Dropdown(
-            options=list(RECIPES), description="cutouts", layout=half
+        tick = w.Layout(width="auto", margin="0 14px 0 0")
+        self.symmetry, self.tile = (
+            w.Checkbox(value=False, description=name, indent=False, layout=tick)
+            for name in ("symmetry", "tile")
         )
-        self.cuts = w.IntSlider(value=8, min=1, max=32, description="cuts", layout=half)
-        self.upload = w.FileUpload(accept="image/*", multiple=False)
-        self.begin = w.Dropdown(
-            options=["white", "noise", "gradient", "upload"],
-            description="start",
-            layout=half,
-        )
-        self.stop = w.Button(description="Stop", disabled=True)
-        self.keep = w.Button(description="Save", disabled=True)
-        self.stop.on_click(lambda _: setattr(self, "halt", True))
-        self.keep.on_click(lambda _: self.save())
+        self.stop = press("Stop", self.end, disabled=True)
+        self.keep = press("Save", self.save, disabled=True)
         self.bar = w.IntProgress(
-            value=0, min=0, max=100, layout=w.Layout(width="290px")
+            value=0, min=0, max=100, layout=w.Layout(width="auto", max_width="386px")
         )
         self.image = picture_box(384, 384)
-        self.halt = False
-        rows = [
-            self.prompt,
-            w.HBox([self.seed, self.steps]),
-            w.HBox([self.size, self.drawer]),
-            w.HBox([self.recipe, self.cuts]),
-            w.HBox([self.begin, self.upload]),
-            w.HBox([self.stop, self.keep, self.bar]),
-            self.image,
-        ]
-        super().__init__(rows, "Draw")
+        self.image.layout.border = f"1px solid {FAINT}"
+        self.bar.layout.visibility = "hidden"  # outside a run
+        self.link, self.shelf = w.HTML(), line()
+        super().__init__([], "Draw")
 
-    def act(self) -> None:
-        """Start in the background, so that Stop can be pressed meanwhile."""
-        self.halt = False
-        if not self.threaded:
-            return super().act()
-        if self.worker is None or not self.worker.is_alive():
-            self.worker = threading.Thread(target=super().act, daemon=True)
-            self.worker.start()
+    def menu(self, name: str, options: list) -> w.Dropdown:
+        return w.Dropdown(options=options, description=name, layout=wide(200))
+
+    def arrange(self, rows: list) -> list:
+        easel = w.VBox(
+            [self.image, self.bar, line(self.keep, self.link), self.shelf],
+            layout=w.Layout(flex="0 1 392px", overflow="visible"),
+        )
+        fields = [
+            self.seed, self.steps, self.size, self.drawer, self.recipe, self.cuts,
+            self.begin, line(self.own), self.palette, line(self.symmetry, self.tile),
+        ]  # fmt: skip
+        side = w.VBox(
+            fields, layout=w.Layout(flex="1 1 280px", max_width="420px", width="auto")
+        )
+        for field in fields:
+            field.layout.flex = "0 0 auto"
+        below = line(easel, side)
+        below.layout.align_items = "flex-start"
+        return [line(self.prompt, self.button, self.stop), self.status, below]
+
+    def greet(self) -> None:
+        """Show the last picture of the kernel or one of the course; end other runs."""
+        last = Studio.latest and Studio.latest()
+        if last is not None and last.halt is False:
+            last.end()
+        Studio.latest = weakref.ref(self)
+        self.fill()
+        if Studio.past:
+            return self.look(Studio.past[-1])
+        try:
+            s = files.settings_of(EXAMPLE)
+            said = f'drawn earlier: "{s.prompt}", seed {s.seed}, {s.steps} steps'
+            said = f"{said}. Press Draw for your own words."
+            self.look(Drawing(EXAMPLE.read_bytes(), EXAMPLE.name, said))
+        except (OSError, ValueError):  # no such file, or one of another version
+            self.say("Type what you want to see, then press Draw.")
+
+    # -- fields -------------------------------------------------------------------
+
+    def heard(self, problem: str) -> None:
+        """An upload came or went: it is the start, or it no longer can be."""
+        if problem:
+            self.say(problem)
+        elif self.own.picture:
+            self.begin.value = "upload"
+        elif self.begin.value == "upload":
+            self.begin.value = "white"
+
+    def beginning(self) -> str:
+        """Where to start, as the settings want it; an upload becomes a file."""
+        if self.begin.value != "upload":
+            return self.begin.value
+        if self.own.picture is None:
+            raise ValueError("Upload a picture first, or start from white.")
+        name = hashlib.sha256(self.own.picture).hexdigest()[:16]
+        path = paths.cache() / f"start-{name}.png"  # another picture, another name
+        path.write_bytes(self.own.picture)
+        return str(path)
 
     def settings(self) -> Settings:
-        """The settings that the panel shows. Raises ValueError for a bad prompt."""
+        """The settings that the panel shows. Raises ValueError for what makes none."""
         width, height = (int(n) for n in self.size.value.split(" x "))
-        start = self.begin.value
-        if start == "upload":
-            raw = uploaded(self.upload.value)
-            if raw is None:
-                raise ValueError("Upload a picture first, or start from white.")
-            path = paths.cache() / "upload.png"
-            path.write_bytes(raw)
-            start = str(path)
+        if not 0 <= self.seed.value < 2**63:
+            raise ValueError(
+                f"The seed is a whole number from 0 to 2^63 - 1, not {self.seed.value}."
+            )
+        wanted = {"symmetry": 1.0} if self.symmetry.value else {}
+        if self.palette.value.strip():
+            wanted["palette"] = (2.0, self.palette.value.strip())
         return Settings(
             prompt=self.prompt.value,
             seed=self.seed.value,
@@ -248,57 +200,153 @@ class Studio(Panel):
             drawer=self.drawer.value,
             recipe=self.recipe.value,
             cuts=self.cuts.value,
-            start=start,
+            start=self.beginning(),
+            losses=wanted,
+            tile=self.tile.value,
         )
+
+    # -- a run --------------------------------------------------------------------
+
+    def act(self) -> None:
+        """Start in the background, so that Stop can be pressed; a second is refused."""
+        if not self.threaded:
+            self.halt = False
+            return None if self.busy.locked() else super().act()
+        with self.door:
+            if self.worker is None or not self.worker.is_alive():
+                self.halt, self.button.disabled = False, True
+                self.worker = threading.Thread(target=super().act, daemon=True)
+                self.worker.start()
+
+    def end(self) -> None:
+        """Stop was pressed."""
+        self.halt = True
+        if self.busy.locked():
+            self.say("stopping after this step …")
 
     def run(self) -> str:
-        self.dream = Dream(self.settings(), self.guides, self.vqgan)
-        self.stop.disabled, self.keep.disabled = False, True
-        began, steps = time.time(), self.dream.settings.steps
+        self.stop.disabled = False
+        self.bar.layout.visibility = "visible"
+        began, self.bar.value = time.time(), 0
+        dream = self.dream = None
         try:
-            for frame in self.dream.steps():
-                self.bar.value = round(100 * (frame.step + 1) / steps)
-                if frame.score is not None:
-                    self.show(frame)
-                    self.status.value = (
-                        f"step {frame.step + 1} of {steps}, score {frame.score:.2f}"
-                    )
-                if self.halt:
-                    break
+            dream = self.dream = Dream(self.settings(), self.guides, self.vqgan)
+            if not self.halt:
+                self.draw(dream, time.time())
+        except Exception as error:
+            if dream is None or dream.best is None:
+                raise
+            dream.notes.append(f"{sentence(error)} The best picture is kept.")
         finally:
             self.stop.disabled = True
-        self.frame = self.dream.best
-        self.show(self.frame)
-        self.keep.disabled = False
-        said = " ".join(self.dream.notes)
-        return (
-            f"best: step {self.frame.step + 1}, score {self.frame.score:.2f}, "
-            f"{time.time() - began:.0f} s. {said}"
+            self.bar.layout.visibility = "hidden"
+        best = dream.best
+        if best is None:
+            return "Stopped before the first step."
+        text = f"best: step {best.step + 1}, score {best.score:.2f}"
+        name = f"{portable(dream.settings.prompt)}-{dream.settings.seed}.png"
+        sharp = dream.settings.drawer == "pixel"
+        drawing = Drawing(
+            self.packed(best), name, f"{text}, {dream.settings.prompt}", sharp
         )
+        Studio.past = [*Studio.past, drawing][-self.most :]
+        newest = Studio.latest() or self
+        newest.fill()
+        self.look(drawing)
+        said = " ".join(dream.notes)
+        return f"{text}, {clock(time.time() - began)}. {said}".strip()
+
+    def draw(self, dream: Dream, began: float) -> None:
+        """Step after step, with a preview, the score and the time that is left."""
+        steps, score = dream.settings.steps, None
+        for frame in dream.steps():
+            done = frame.step + 1
+            self.bar.value = round(100 * done / steps)
+            score = frame.score if frame.score is not None else score
+            left = clock(left_over(dream.plan, done, time.time() - began))
+            if frame.score is not None:
+                self.show(frame)
+            if self.halt:
+                break
+            known = "" if score is None else f", score {score:.2f}"
+            self.say(f"step {done} of {steps}{known}, about {left} left")
+
+    def packed(self, frame) -> bytes:
+        """The picture of a frame as a PNG that carries its settings."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.png"
+            return files.save(path, frame, self.dream.settings).read_bytes()
+
+    # -- pictures -----------------------------------------------------------------
 
     def show(self, frame) -> None:
-        import io
+        """A preview."""
+        sharp = self.dream.settings.drawer == "pixel"
+        self.image.value = enlarged(to_image(frame.picture), sharp)
 
-        image = to_image(frame.picture)
-        factor = max(1, 384 // max(image.size))
-        image = image.resize([n * factor for n in image.size], 0 if factor == 1 else 3)
-        out = io.BytesIO()
-        image.save(out, "PNG")
-        self.image.value = out.getvalue()
+    def look(self, drawing: Drawing) -> None:
+        """Show a finished picture, which Save and the link then mean."""
+        if self.busy.locked() and threading.current_thread() is not self.worker:
+            if self.threaded:
+                return  # a run shows its previews here
+        self.drawing = drawing
+        self.image.value = enlarged(Image.open(io.BytesIO(drawing.png)), drawing.sharp)
+        self.link.value = download(drawing.name, drawing.png)
+        self.keep.disabled = False
+        self.say(drawing.text)
+
+    def fill(self) -> None:
+        """Lay out the last pictures of this kernel; a click shows one again."""
+        style, rows = w.ButtonStyle(button_color="transparent"), []
+        for drawing in reversed(Studio.past):
+            image = w.Image(value=drawing.png, format="png", layout=full())
+            go = glass(lambda d=drawing: self.look(d), drawing.text, style, full())
+            rows.append(over(image, go, width=56, height=56))
+        for row in rows:
+            row.layout.margin = "2px"
+        self.shelf.children = tuple(rows)
 
     def save(self) -> None:
-        """Write the best picture beside the notebook, under the words of its prompt."""
-        words = "-".join(self.dream.settings.prompt.lower().split())
-        name = "".join(c for c in words if c.isalnum() or c == "-")[:40] or "picture"
+        """Write the shown picture beside the notebook, under a name that is free."""
+        drawing = self.drawing
+        stem = drawing.name.removesuffix(".png")
         try:
-            path = files.save(
-                Path.cwd() / f"{name}-{self.dream.settings.seed}.png",
-                self.frame,
-                self.dream.settings,
+            for n in itertools.count(1):
+                path = Path.cwd() / (f"{stem}-{n}.png" if n > 1 else f"{stem}.png")
+                try:
+                    with open(path, "xb") as file:
+                        file.write(drawing.png)
+                    break
+                except FileExistsError:
+                    continue
+            self.say(f"saved as {path.name}, with its settings inside")
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "a name it cannot hold"
+            self.say(
+                f"The folder {Path.cwd()} takes no file ({reason}): use the link "
+                f"Download {drawing.name}."
             )
-            self.status.value = f"saved as {path.name}, with its settings inside"
-        except OSError as error:
-            self.status.value = str(error)
+
+
+def enlarged(image: Image.Image, sharp: bool = False) -> bytes:
+    """A picture as large as the easel, as PNG; ``sharp``: squares stay squares."""
+    factor = max(1, 384 // max(image.size))
+    kind = Image.NEAREST if sharp or factor == 1 else Image.BICUBIC
+    return encoded(image.convert("RGB").resize([n * factor for n in image.size], kind))
+
+
+def left_over(plan, done: int, seconds: float) -> float:
+    """Seconds to go after ``done`` steps; a step costs as the pixels of its canvas.
+
+    Half of it at least: the guides look at as many views on every canvas.
+    """
+    full = plan[-1].width * plan[-1].height
+    costs = [
+        0.5 + 0.5 * canvas.width * canvas.height / full
+        for canvas in plan
+        for _ in range(canvas.steps)
+    ]
+    return seconds * sum(costs[done:]) / sum(costs[:done])
 
 
 def contact_sheet(settings: Settings, seeds, guides=None, vqgan=None, progress=True):

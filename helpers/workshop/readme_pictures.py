@@ -4,7 +4,7 @@ import torch
 
 from .. import clip, corpus, paths, vqgan
 from ..course import plots
-from ..dream import Dream, Settings
+from ..dream import Dream, Settings, files
 from ..pictures import array, read_picture
 from ..search import rank
 
@@ -21,6 +21,8 @@ def grown(model: clip.Embedder, out) -> None:
     for prompt in PROMPTS:
         run = Dream(Settings(prompt=prompt, steps=STEPS), guides, codes)
         frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
+        if prompt == PROMPTS[0]:  # the studio opens with it
+            files.save(out / "sunflower.png", run.best, run.settings)
     figure = plots.plt.figure(figsize=(9.6, 4.1))
     above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])
     for ax, (prompt, (_, best)) in zip(

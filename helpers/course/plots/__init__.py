@@ -13,7 +13,7 @@ from .charts import (
     tradeoff,
     training,
 )
-from .codes import code_grid, growth, heat, one_picture, painting
+from .codes import code_grid, growth, heat, one_picture
 from .galleries import (
     flat_map,
     grid,
@@ -35,7 +35,6 @@ __all__ = [
     "histogram",
     "intervals",
     "one_picture",
-    "painting",
     "picture_and_bars",
     "plt",
     "png",

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ...pictures import array
-from .style import MAP, ORANGE, style
+from .style import MAP, style
 
 
 def code_grid(picture: Tensor, codes: Tensor, label: str = "codes") -> None:
@@ -25,32 +25,6 @@ def code_grid(picture: Tensor, codes: Tensor, label: str = "codes") -> None:
     for ax in (left, right):
         ax.set_axis_off()
     plt.show()
-
-
-def painting(picture: Tensor, codes: Tensor, at: tuple[int, int], brush: int = 1):
-    """A figure for the token painter: picture and codes, each exactly half of it.
-
-    The square that the brush covers is framed in both, so a click can be counted back:
-    the figure holds two grids of (h, w) cells and nothing else.
-    """
-    style()
-    h, w = codes.shape
-    figure = plt.figure(figsize=(5.6, 2.8 * h / w), layout="none")
-    high, wide = min(brush, h - at[0]), min(brush, w - at[1])
-    for half in (0, 1):
-        ax = figure.add_axes((half / 2, 0, 0.5, 1))
-        if half:
-            ax.imshow(codes.cpu(), cmap=MAP, interpolation="nearest", aspect="auto")
-        else:
-            ax.imshow(
-                array(picture), extent=(-0.5, w - 0.5, h - 0.5, -0.5), aspect="auto"
-            )
-        corner = (at[1] - 0.5, at[0] - 0.5)
-        for colour, line in (("white", 5), (ORANGE, 2.5)):  # seen on any picture
-            box = plt.Rectangle(corner, wide, high, fill=False, color=colour, lw=line)
-            ax.add_patch(box)
-        ax.set_axis_off()
-    return figure
 
 
 def heat(pictures, maps, titles: list[str], label: str) -> None:

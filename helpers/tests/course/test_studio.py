@@ -1,14 +1,13 @@
 """The picture panels, pressed without a browser."""
 
-import sys
-import types
-
 import pytest
 import torch
 
 from helpers import clip, vqgan
-from helpers.course.studio import Studio, TokenPainter, draw_all
-from helpers.dream import Settings
+from helpers.course import studio as module
+from helpers.course.studio import Studio, TokenPainter, draw_all, left_over
+from helpers.dream import Settings, files
+from helpers.dream.settings import Canvas
 from helpers.vqgan import Config
 
 TINY = Config(ch=16, ch_mult=(1, 2), z_channels=16, embed_dim=8, n_embed=20, fold=2)
@@ -29,7 +28,7 @@ def studio() -> Studio:
 def test_painter_paints_takes_back_and_starts_again():
     grid = torch.arange(6).repeat(6, 1)
     panel = TokenPainter(codes(), grid)
-    assert "press Paint" in repr(panel) and "holds code" in panel.status.value
+    assert "click the picture" in repr(panel) and "holds code" in panel.status.value
     assert panel.image.value[:4] == b"\x89PNG"
     panel.row.value, panel.column.value = 1, 2
     panel.code.value, panel.brush.value = 7, 2
@@ -56,31 +55,26 @@ def test_the_marker_follows_sliders_and_brush():
     assert "row 5, column 8" in panel.status.value
 
 
-def test_a_click_paints_the_cell_below_it_and_a_swatch_chooses_a_code(monkeypatch):
-    heard = []
-
-    class Event:
-        def __init__(self, source, watched_events):
-            assert watched_events == ["click"]
-
-        def on_dom_event(self, handle):
-            heard.append(handle)
-
-    fake = types.ModuleType("ipyevents")
-    fake.Event = Event
-    monkeypatch.setitem(sys.modules, "ipyevents", fake)
+def test_every_cell_is_a_button_and_a_swatch_chooses_a_code():
     panel = TokenPainter(codes(), torch.arange(54).view(6, 9) % 20)
+    glass = panel.cells.children[1].children
+    assert len(glass) == 54 and panel.cells.children[0] is panel.image
     panel.palette.children[1].click()
     code = panel.code.value
     assert f"code {code}" == panel.palette.children[1].tooltip
+    assert panel.palette.children[1].layout.border != (
+        panel.palette.children[2].layout.border
+    )
     panel.brush.value = 1
-    size = {"boundingRectWidth": 560, "boundingRectHeight": 187}
-    for x, y, cell in ((5, 5, (0, 0)), (285, 180, (5, 0)), (555, 100, (3, 8))):
-        heard[0]({"relativeX": x, "relativeY": y} | size)
+    for cell in ((0, 0), (5, 0), (3, 8)):
+        glass[9 * cell[0] + cell[1]].click()
         assert int(panel.codes[cell]) == code, cell
         assert (panel.row.value, panel.column.value) == cell
-    monkeypatch.setitem(sys.modules, "ipyevents", None)  # absent: row and column serve
-    assert TokenPainter(codes(), torch.zeros(2, 2, dtype=torch.long)).mouse is None
+    panel.code.value = 19  # stands nowhere near: it is decoded for its colour
+    panel.tool.value = "pick up"
+    glass[0].click()
+    assert panel.code.value == code and panel.tool.value == "paint"
+    assert 'download="painting.png"' in panel.link.value
 
 
 @pytest.mark.slow
@@ -90,9 +84,11 @@ def test_studio_draws_stops_and_saves(tmp_path, monkeypatch):
     panel.button.click()
     assert panel.image.value[:4] == b"\x89PNG" and "best: step" in panel.status.value
     assert panel.bar.value == 100 and not panel.button.disabled
-    panel.keep.click()
-    assert (tmp_path / "a-red-apple-0.png").exists()
-    assert "saved as a-red-apple-0.png" in panel.status.value
+    for name in ("a-red-apple-0.png", "a-red-apple-0-2.png"):  # none is overwritten
+        panel.keep.click()
+        assert files.settings_of(tmp_path / name).prompt == "a red apple"
+        assert f"saved as {name}" in panel.status.value
+    assert 'download="a-red-apple-0.png"' in panel.link.value
     show, seen = panel.show, []
 
     def stop(frame):
@@ -107,6 +103,9 @@ def test_studio_draws_stops_and_saves(tmp_path, monkeypatch):
 
 def test_bad_prompts_end_in_the_status_line(tmp_path, monkeypatch):
     panel = studio()
+    panel.steps.min, panel.steps.value = 1, 2
+    panel.button.click()  # what follows a good run is not mistaken for it
+    assert "best: step" in panel.status.value
     for prompt, reason in (("", "empty"), ("fox:0", "is 0"), ("...", "punctuation")):
         panel.prompt.value = prompt
         panel.button.click()
@@ -114,6 +113,74 @@ def test_bad_prompts_end_in_the_status_line(tmp_path, monkeypatch):
     panel.prompt.value, panel.begin.value = "a fox", "upload"
     panel.button.click()
     assert "Upload a picture first" in panel.status.value
+
+
+def test_a_studio_opens_with_a_picture_and_keeps_those_of_an_older_one(monkeypatch):
+    monkeypatch.setattr(Studio, "past", [])
+    first = studio()
+    assert "drawn earlier" in first.status.value and not first.keep.disabled
+    first.steps.min, first.steps.value = 1, 2
+    first.button.click()
+    second = studio()
+    assert second.image.value == first.image.value
+    assert len(second.shelf.children) == 1 and first.halt
+    first.halt = True
+    first.drawing = None
+    second.shelf.children[0].children[1].click()
+    assert second.drawing.name == "a-red-apple-0.png"
+
+
+def test_a_folder_that_takes_no_file_is_said_and_the_link_serves(monkeypatch):
+    panel = studio()
+
+    def refuse(*args):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(module, "open", refuse, raising=False)
+    panel.keep.click()
+    assert "takes no file (Read-only file system)" in panel.status.value
+    assert "use the link" in panel.status.value and "base64" in panel.link.value
+
+
+def test_one_run_at_a_time_and_an_error_keeps_the_best_picture(monkeypatch):
+    panel = studio()
+    panel.steps.value, before = 10, panel.show
+
+    def fail(frame):
+        before(frame)
+        panel.button.click()  # refused: this very run goes on
+        panel.act()
+        if frame.step:
+            raise RuntimeError("the lamp went out\nand more")
+
+    monkeypatch.setattr(panel, "show", fail)
+    panel.button.click()
+    assert "best: step" in panel.status.value
+    assert "the lamp went out The best picture is kept." in panel.status.value
+    assert not panel.button.disabled and panel.stop.disabled
+
+
+def test_the_studio_hands_on_all_that_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setenv("PICTURES_AND_WORDS_CACHE", str(tmp_path))
+    panel = studio()
+    panel.palette.value, panel.symmetry.value, panel.tile.value = (
+        "navy, gold",
+        True,
+        True,
+    )
+    found = panel.settings()
+    assert found.losses == {"symmetry": 1.0, "palette": (2.0, "navy, gold")}
+    assert found.tile and found.seed == 0
+    panel.seed.value = 10**20
+    panel.button.click()
+    assert "seed is a whole number" in panel.status.value
+
+
+def test_time_left_counts_large_canvases_more():
+    plan = [Canvas(64, 64, 10, 1.0), Canvas(128, 128, 10, 0.5)]
+    assert left_over(plan, 20, 9.0) == 0
+    assert left_over(plan, 10, 5.0) == pytest.approx(8.0)  # 0.625 against 1 a step
+    assert left_over(plan[1:], 5, 5.0) == pytest.approx(5.0)
 
 
 def test_draw_all_gives_the_previews_and_says_nothing(capsys):

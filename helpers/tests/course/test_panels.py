@@ -1,0 +1,196 @@
+"""The panels of 00, 02 and 03, worked without a browser."""
+
+import io
+import threading
+from datetime import datetime
+
+import ipywidgets as w
+import pytest
+import torch
+from PIL import Image
+
+from helpers.course import panels
+from helpers.search import ImageIndex
+
+
+class Model:
+    """Stands for a CLIP: red, green and blue are three directions."""
+
+    name, fingerprint = "toy", "toy"
+    words = ("red", "green", "blue")
+
+    def embed_texts(self, texts):
+        texts = [texts] if isinstance(texts, str) else texts
+        rows = [[float(c in t) + 0.1 for c in self.words] for t in texts]
+        return torch.nn.functional.normalize(torch.tensor(rows), dim=1)
+
+    def embed_images(self, pictures):
+        rows = []
+        for picture in pictures:
+            image = Image.open(
+                io.BytesIO(picture) if type(picture) is bytes else picture
+            )
+            rows.append(
+                torch.tensor(image.convert("RGB").resize((1, 1)).getpixel((0, 0)))
+            )
+        return torch.nn.functional.normalize(torch.stack(rows).float() + 1, dim=1)
+
+    def probabilities(self, images, weights):
+        return (20 * images @ weights.T).softmax(1)
+
+
+def png(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (9, 6), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def give(panel, name: str, raw: bytes) -> None:
+    """What the browser does when a file was chosen."""
+    field = panel.upload
+    if isinstance(field.value, dict):  # ipywidgets 7
+        field.metadata, field.data = [{"name": name}], [raw]
+        field._counter += 1
+    else:
+        row = {"name": name, "type": "image/png", "size": len(raw), "content": raw}
+        field.value = ({**row, "last_modified": datetime(2026, 1, 1)},)
+
+
+@pytest.fixture
+def classify(tmp_path):
+    for colour in ("red", "blue"):
+        (tmp_path / f"{colour}.png").write_bytes(png(colour))
+    shelf = {c: tmp_path / f"{c}.png" for c in ("red", "blue")}
+    return panels.ClassifyPanel(Model(), shelf, "red, green, blue", "a {}")
+
+
+def gallery(**more):
+    names = ["folder/red.one.png", "green · photo 17", "blue"]
+    pictures = torch.eye(3).mul(255).byte().view(3, 3, 1, 1).expand(-1, -1, 8, 8)
+    index = ImageIndex(Model(), names, torch.eye(3))
+    return panels.IndexPanel(index, lambda n: pictures[n], **more)
+
+
+def test_every_panel_opens_with_a_result(classify):
+    assert classify.status.value.startswith("red: red, ")
+    assert classify.image.value.count("<img") == 1
+    found = gallery(query="green")
+    assert found.status.value.startswith("best of 3: green (")
+    assert found.image.value.count("<figure") == 3
+    assert "photo 17" not in found.image.value and ">red.one<" in found.image.value
+    pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    search = panels.SearchPanel(Model(), pictures, torch.eye(3), list("abc"), "blue")
+    assert search.status.value.startswith("best of 3: c (")
+
+
+def test_the_button_stands_beside_the_first_field(classify):
+    first = classify.children[0].children
+    assert first[0] is classify.classes and first[1] is classify.button
+
+
+def test_an_upload_counts_until_it_is_cleared_or_the_list_is_used(classify):
+    # ipywidgets issue 2653: an upload stayed for ever, whatever was chosen after it
+    give(classify, "mine.png", png("blue"))
+    assert classify.status.value.startswith("mine.png: blue")
+    assert not classify.own.drop.disabled
+    classify.own.drop.click()
+    assert classify.status.value.startswith("red: red")
+    assert panels.uploaded(classify.upload.value) is None
+    give(classify, "mine.png", png("blue"))
+    assert classify.status.value.startswith("mine.png: blue")
+    classify.picture.value = "blue"
+    assert classify.status.value.startswith("blue: blue")
+
+
+@pytest.mark.parametrize(
+    "raw, says", [(b"", "zero bytes"), (b"words", "not a picture")]
+)
+def test_an_upload_that_cannot_be_read_is_said_and_let_go(classify, raw, says):
+    # ipywidgets issue 2522: an empty upload was another picture without a word
+    give(classify, "mine.png", raw)
+    assert says in classify.status.value and "mine.png" in classify.status.value
+    classify.button.click()
+    assert classify.status.value.startswith("red: red")
+
+
+def test_a_gallery_by_words_and_picture():
+    panel = gallery(query="green")
+    give(panel, "mine.png", png("blue"))
+    assert "by words and picture" in panel.status.value and not panel.weight.disabled
+    panel.query.value = ""
+    panel.query._handle_custom_msg({"event": "submit"}, [])  # Enter was pressed
+    assert "by picture: blue" in panel.status.value
+    panel.own.drop.click()
+    assert "Give words" in panel.status.value and panel.weight.disabled
+
+
+def test_classes_in_any_script_many_of_them_and_signs(classify):
+    classify.classes.value = "red،green؛ blue, <b>, $\\foo$"
+    classify.button.click()
+    assert "&lt;b&gt;" in classify.image.value and "<b>" not in classify.image.value
+    classify.classes.value = ",".join(f"red {n}" for n in range(30))
+    classify.button.click()
+    assert "the first 10 of 30 classes are shown" in classify.status.value
+    assert "that is a guess" in classify.status.value
+
+
+class Broken(panels.Panel):
+    error: BaseException = RuntimeError()
+
+    def run(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (RuntimeError(), "did not work (RuntimeError)"),
+        (KeyError("no such name"), "no such name"),
+        (ValueError("one\ntwo"), "one"),
+        (ValueError("x" * 999), "…"),
+        (KeyboardInterrupt(), "Stopped."),
+        (torch.cuda.OutOfMemoryError("..."), "out of memory"),
+    ],
+)
+def test_every_error_is_one_sentence(error, says, monkeypatch):
+    monkeypatch.setattr(Broken, "error", error)
+    panel = Broken([w.Text()], "Go")
+    assert says in panel.status.value and "two" not in panel.status.value
+    assert not panel.button.disabled and not panel.busy.locked()
+
+
+def test_runs_never_interleave_and_the_last_click_counts():
+    # JupyterLab 4.4 lets each widget be heard in a thread of its own
+    seen, texts = [], ["one", "two", "three"]
+
+    class Slow(panels.Panel):
+        def run(self):
+            seen.append(f"begin {self.field.value}")
+            if len(seen) == 1:
+                for text in texts:
+                    self.field.value = text
+                    thread = threading.Thread(target=self.button.click)
+                    thread.start()
+                    thread.join()
+            seen.append("end")
+            return "done"
+
+        def __init__(self):
+            self.field = w.Text("zero")
+            super().__init__([self.field], "Go")
+
+    panel = Slow()
+    assert seen == ["begin zero", "end", "begin three", "end"]
+    assert panel.status.value == "done" and not panel.button.disabled
+
+
+def test_layouts_have_no_fixed_width_beyond_a_small_screen(classify):
+    def boxes(box):
+        yield box
+        for child in getattr(box, "children", ()):
+            yield from boxes(child)
+
+    for panel in (classify, gallery()):
+        for box in boxes(panel):
+            width = str(box.layout.width or "")
+            assert not width.endswith("px") or int(width[:-2]) <= 480, box
