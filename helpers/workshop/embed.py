@@ -194,7 +194,7 @@ def embed(
     """
     out = stem(out)
     folder = beside(out, ".parts")
-    ready = clip.load(model, device)
+    ready = clip.load(str(model), device)
     every, skipped = shards(source, ready.fingerprint, size)
     folder.mkdir(parents=True, exist_ok=True)
     todo = [s for s in every if not done(s, folder)]
