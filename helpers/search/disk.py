@@ -33,15 +33,21 @@ def learn(sample: np.ndarray, count: int):
     import faiss
 
     width = sample.shape[1]
-    lists = max(16, min(65_536, int(4 * count**0.5), len(sample) // 39))
+    lists, probes = lists_for(count, len(sample))
     codes = next(m for m in range(max(1, width // 8), 0, -1) if width % m == 0)
     index = faiss.index_factory(
         width, f"IVF{lists},PQ{codes}", faiss.METRIC_INNER_PRODUCT
     )
     index.cp.niter = 10
     index.train(sample)
-    index.nprobe = max(8, lists // 32)
+    index.nprobe = probes
     return index
+
+
+def lists_for(count: int, taught: int) -> tuple[int, int]:
+    """(lists of an index of ``count`` vectors, how many of them a query reads)."""
+    lists = max(16, min(65_536, int(4 * count**0.5), taught // 39))
+    return lists, max(8, lists // 32)
 
 
 def fill(index, blocks, path: Path):
