@@ -159,18 +159,23 @@ def by_ray(todo: list[Shard], worker, actors: int, gpus: float) -> Iterator[tupl
     """
     try:
         import ray
+        from ray.util import ActorPool
     except ImportError:
         raise ValueError(
             "Ray is not installed: pip install ray, or leave out --actors."
         ) from None
     if not ray.is_initialized():
-        os.environ["PYTHONPATH"] = str(paths.ROOT)  # local workers start with it
-        ray.init(include_dashboard=False, log_to_driver=False)
+        ways = [str(paths.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(ways)  # local workers inherit it
+        try:  # a cluster that was started before
+            ray.init(address="auto", log_to_driver=False)
+        except ConnectionError:  # none: this machine alone
+            ray.init(num_cpus=actors, include_dashboard=False, log_to_driver=False)
     kind, arguments = worker
     kind = ray.remote(
         num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=TRIES
     )(kind)
-    pool = ray.util.ActorPool([kind.remote(*arguments) for _ in range(actors)])
+    pool = ActorPool([kind.remote(*arguments) for _ in range(actors)])
     try:
         yield from pool.map_unordered(lambda actor, s: actor.embed.remote(s), todo)
     except ray.exceptions.RayError as error:
@@ -192,6 +197,8 @@ def embed(
     ``disk``: a ``DiskIndex`` instead of an ``ImageIndex``. Raises ValueError,
     FileNotFoundError or RuntimeError with one sentence.
     """
+    if actors < 0:
+        raise ValueError(f"{actors} actors are none; give 0 (without Ray) or more.")
     out = stem(out)
     folder = beside(out, ".parts")
     ready = clip.load(str(model), device)
