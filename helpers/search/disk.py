@@ -9,19 +9,20 @@ Dims: N vectors, D embedding, k answers.
 import json
 import tempfile
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
+from . import parts as stored
 from .index import Hit
-from .storage import beside, read, stem
 
 LEAST = 10_000  # vectors; fewer have room in memory, and teach no codes
 TAUGHT = 200_000  # vectors that centres and codes are learnt from, at most
+BLOCK = 500_000  # vectors in memory at a time
 WIDER = 10  # how many times k are read before the true vectors decide
 
 
@@ -76,8 +77,8 @@ def build(parts: list[Path], model, path) -> "DiskIndex":
 
     Raises ValueError with one sentence if they hold too few vectors.
     """
-    path = stem(path)
-    counts = [json.loads(beside(p, ".json").read_text("utf-8"))["count"] for p in parts]
+    path = Path(path)
+    counts = [stored.card_of(p)["count"] for p in parts]
     total = sum(counts)
     if total < LEAST:
         raise ValueError(
@@ -85,13 +86,22 @@ def build(parts: list[Path], model, path) -> "DiskIndex":
             "keep them in memory (leave out --disk)."
         )
     every = max(1, total // TAUGHT)
-    sample = torch.cat([read(p)[1][::every] for p in parts]).float().numpy()
-    blocks = (read(p)[1].float().numpy() for p, n in zip(parts, counts, strict=True))
-    fill(learn(sample, total), blocks, path)
+    sample = torch.cat([stored.read(p)[1][::every] for p in parts]).numpy()
+    fill(learn(sample, total), blocks_of(parts), path)
     card = {"model": model.name, "fingerprint": model.fingerprint, "counts": counts}
     card["parts"] = [str(p.resolve()) for p in parts]
     beside(path, ".disk.json").write_text(json.dumps(card), "utf-8")
     return DiskIndex(path, model)
+
+
+def blocks_of(parts: list[Path]) -> Iterator[np.ndarray]:
+    """The vectors of the parts in their order, in blocks of ``BLOCK`` or more."""
+    held: list[torch.Tensor] = []
+    for number, part in enumerate(parts, 1):
+        held.append(stored.read(part)[1])
+        if number == len(parts) or sum(map(len, held)) >= BLOCK:
+            yield torch.cat(held).numpy()
+            held = []
 
 
 class DiskIndex:
@@ -104,7 +114,7 @@ class DiskIndex:
     def __init__(self, path, model):
         import faiss
 
-        path, self.model = stem(path), model
+        path, self.model = Path(path), model
         for ending in (".disk.json", ".faiss", ".ivfdata"):
             if not beside(path, ending).is_file():
                 raise FileNotFoundError(f"There is no file {beside(path, ending)}.")
@@ -127,9 +137,7 @@ class DiskIndex:
         """The name and the true vector (D,) of one place."""
         n = bisect_right(self.ends, place)
         row = place - (self.ends[n - 1] if n else 0)
-        with safe_open(beside(self.parts[n], ".safetensors"), "pt") as file:
-            vector = file.get_slice("vectors")[row : row + 1][0]
-        return names(self.parts[n])[row], vector
+        return names(self.parts[n])[row], stored.row(self.parts[n], row)
 
     def search(self, words: str, k: int = 6) -> list[Hit]:
         """The k nearest pictures, best first, with their true cosines."""
@@ -147,4 +155,9 @@ class DiskIndex:
 @lru_cache(maxsize=64)
 def names(part: Path) -> list[str]:
     """The names of one part."""
-    return json.loads(beside(part, ".json").read_text("utf-8"))["names"]
+    return stored.card_of(part)["names"]
+
+
+def beside(path: Path, ending: str) -> Path:
+    """One of the files of a disk index."""
+    return path.with_name(path.name + ending)

@@ -25,20 +25,13 @@ from tqdm.auto import tqdm
 from .. import clip, paths
 from ..search import ImageIndex
 from ..search import disk as on_disk
-from ..search.storage import (
-    CHUNK,
-    SUFFIXES,
-    beside,
-    embed_files,
-    read,
-    stem,
-    walk,
-    write,
-)
+from ..search import parts as stored
 
+CHUNK = 64  # pictures embedded at a time
 SHARD = 1000  # pictures of a shard, where they lie in no tar file
 TRIES = 3  # how often a shard may lose its worker before it counts as guilty
 TARS = (".tar", ".tar.gz", ".tgz")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Shard:
                 continue
             with tarfile.open(file, "r|*") as tar:  # in order, nothing is unpacked
                 for member in tar:
-                    if member.isfile() and member.name.lower().endswith(SUFFIXES):
+                    if member.isfile() and member.name.lower().endswith(PICTURES):
                         yield f"{file}/{member.name}", tar.extractfile(member).read()
 
 
@@ -77,16 +70,34 @@ def shards(source, mark: str, size: int = SHARD) -> tuple[list[Shard], list]:
             raise ValueError(f"{source} is no folder and no tar file.")
         tars, pictures = [source], []
     else:
-        found = sorted(source.rglob("*.t*")) if source.is_dir() else []
-        tars = [p for p in found if p.name.lower().endswith(TARS) and p.is_file()]
-        try:
-            pictures, skipped = walk(source)
-        except ValueError:
-            if not tars:
-                raise
-            pictures = []
+        found, skipped = walk(source)
+        tars = [p for p in found if p.name.lower().endswith(TARS)]
+        pictures = [p for p in found if p.name.lower().endswith(PICTURES)]
+    if not tars and not pictures:
+        why = f" ({skipped[0][1]})" if skipped else ""
+        raise ValueError(f"{source} holds no pictures and no tar files{why}.")
     groups = [pictures[at : at + size] for at in range(0, len(pictures), size)]
     return [shard(g, mark) for g in [*groups, *([t] for t in tars)]], skipped
+
+
+def walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """All files below a folder, in order; links in a loop are followed once."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    found, skipped, seen = [], [], set()
+
+    def refused(error: OSError) -> None:
+        skipped.append((str(error.filename), f"no permission ({error.strerror})"))
+
+    for here, below, files in os.walk(folder, onerror=refused, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        found += [Path(here) / f for f in sorted(files)]
+    return found, skipped
 
 
 def shard(files: list[Path], mark: str) -> Shard:
@@ -115,10 +126,15 @@ def vectors_of(shard: Shard, model) -> tuple[list[str], Tensor, list]:
             skipped.append((shard.files[0], f"cut short or damaged ({error})"))
         if not chunk:
             return names, torch.cat(vectors), skipped
-        good, part, bad = embed_files([picture for _, picture in chunk], model)
-        names += [chunk[i][0] for i in good]
-        vectors.append(part)
-        skipped += [(chunk[i][0], reason) for i, reason in bad]
+        prepared = []
+        for name, picture in chunk:
+            try:
+                prepared.append((255 * model.preprocess(picture)).round().byte())
+                names.append(name)
+            except (ValueError, TypeError, OSError) as error:
+                skipped.append((name, str(error)))
+        if prepared:
+            vectors.append(model.embed_images(torch.stack(prepared)))
 
 
 class Worker:
@@ -136,10 +152,15 @@ class Worker:
         return shard, *vectors_of(shard, self.model)
 
 
+def part_of(shard: Shard, folder: Path) -> Path:
+    """The file of the part that a shard becomes."""
+    return folder / f"{shard.key}{stored.ENDING}"
+
+
 def done(shard: Shard, folder: Path) -> bool:
     """Is the part of a shard there, and whole?"""
     try:
-        return read(folder / shard.key)[0]["shard"] == shard.key
+        return stored.read(part_of(shard, folder))[0]["shard"] == shard.key
     except (ValueError, KeyError, FileNotFoundError):
         return False
 
@@ -147,7 +168,7 @@ def done(shard: Shard, folder: Path) -> bool:
 def keep(folder: Path, shard: Shard, names, vectors, skipped) -> None:
     """Write the part of a shard, whole or not at all."""
     card = {"shard": shard.key, "names": names, "skipped": skipped}
-    write(folder / shard.key, card, vectors)
+    stored.write(part_of(shard, folder), card, vectors)
 
 
 def by_ray(todo: list[Shard], worker, actors: int, gpus: float) -> Iterator[tuple]:
@@ -199,8 +220,9 @@ def embed(
     """
     if actors < 0:
         raise ValueError(f"{actors} actors are none; give 0 (without Ray) or more.")
-    out = stem(out)
-    folder = beside(out, ".parts")
+    out = Path(out)
+    out = out.with_suffix("") if out.suffix == ".safetensors" else out
+    folder = out.with_name(f"{out.name}.parts")
     ready = clip.load(str(model), device)
     every, skipped = shards(source, ready.fingerprint, size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +238,7 @@ def embed(
         for shard, *rest in results:
             keep(folder, shard, *rest)
             bar.update()
-    parts = [folder / s.key for s in every]
+    parts = [part_of(s, folder) for s in every]
     return (
         on_disk.build(parts, ready, out) if disk else merge(parts, ready, out, skipped)
     )
@@ -224,7 +246,7 @@ def embed(
 
 def merge(parts: list[Path], model, out: Path, skipped) -> ImageIndex:
     """One index of all parts, in their order; it is saved at ``out``."""
-    rows = [read(part) for part in parts]
+    rows = [stored.read(part) for part in parts]
     names = [name for card, _ in rows for name in card["names"]]
     skipped = [*skipped, *(tuple(s) for card, _ in rows for s in card["skipped"])]
     if not names:

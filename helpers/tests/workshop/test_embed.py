@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from helpers import clip
-from helpers.clip import CLIP, Config, files
-from helpers.search import ImageIndex, disk
-from helpers.search.storage import write
+from helpers.clip import CLIP, Config
+from helpers.clip.files import save_clip
+from helpers.search import ImageIndex, disk, parts
 from helpers.workshop import embed as module
 from helpers.workshop.embed import Shard, Worker, embed, shards
 
@@ -27,7 +27,7 @@ def model(tmp_path_factory):
     words = tokenizer()
     config = Config(**vars(SMALL) | {"vocab": len(words)})
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    files.save_clip(path, CLIP(config).eval(), words, {})
+    save_clip(path, CLIP(config).eval(), words, {})
     return path
 
 
@@ -171,14 +171,15 @@ def test_a_disk_index_finds_what_memory_finds(tmp_path, model, monkeypatch):
     centres = torch.randn(60, 16, generator=g)[torch.arange(3000) % 60]
     rows = centres + 0.4 * torch.randn(3000, 16, generator=g)
     rows = torch.nn.functional.normalize(rows, dim=1)
-    parts = [tmp_path / f"p{n}" for n in range(3)]
-    for part, block in zip(parts, rows.split(1000), strict=True):
-        card = {"names": [f"{part.name}/{n}" for n in range(1000)], "skipped": []}
-        write(part, card, block)
+    files = [tmp_path / f"p{n}.safetensors" for n in range(3)]
+    for file, block in zip(files, rows.split(1000), strict=True):
+        card = {"names": [f"{file.stem}/{n}" for n in range(1000)], "skipped": []}
+        parts.write(file, card, block)
     with pytest.raises(ValueError, match="needs 10,000 pictures or more"):
-        disk.build(parts, ready, tmp_path / "big")
+        disk.build(files, ready, tmp_path / "big")
     monkeypatch.setattr(disk, "LEAST", 1000)
-    disk.build(parts, ready, tmp_path / "big")
+    monkeypatch.setattr(disk, "BLOCK", 1500)
+    disk.build(files, ready, tmp_path / "big")
     index = disk.DiskIndex(tmp_path / "big", ready)
     assert len(index) == 3000 and index.at(2999)[0] == "p2/999"
     assert torch.equal(index.at(1000)[1], rows[1000])
