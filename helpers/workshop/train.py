@@ -4,12 +4,15 @@ NAME is a file of recipes/: each has a function ``train(steps, seed, out, device
 the name of its file in data/models, ``FILE``. A new model is one new file there. What a
 recipe's ``train`` takes besides is an option of this command (``train NAME --help``).
 All runs are seeded. Those made for a CPU are resumable (a checkpoint every 90 seconds
-in the cache folder); those made for minutes of a GPU take ``--seconds`` instead. The
-finished file lands in data/models with its card in the metadata. Most recipes also need
-the packages that helpers/workshop/requirements.txt lists.
+in the cache folder); those made for minutes of a GPU take ``--seconds`` instead. With
+``torchrun --nproc-per-node 2 -m helpers.workshop.train scratch`` the recipes that say
+``MANY`` train on many machines. The finished file lands in data/models with its card in
+the metadata. Most recipes also need the packages that helpers/workshop/requirements.txt
+lists.
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from inspect import signature
@@ -57,6 +60,8 @@ def main() -> None:
         more = {"action": "store_true"} if kind is bool else {"type": kind}
         parser.add_argument(f"--{option.replace('_', '-')}", **more)
     args = parser.parse_args()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not hasattr(recipe, "MANY"):
+        parser.error(f"{name} trains in one process: start it without torchrun")
     torch.set_num_threads(args.threads)
     given = {k: getattr(args, k) for k in ("steps", "seconds", "seed", *own)}
     given = {k: v for k, v in given.items() if v is not None and v is not False}

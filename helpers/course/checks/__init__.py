@@ -6,6 +6,7 @@ from .compare import same
 from .contrast import cosine_matrix, many_positives, retrieval
 from .drawing import blocks, mirror_loss, palette_distance
 from .dreaming import great_circle, prompt_loss, random_crops
+from .machines import finish_time, image_share, whose_captions
 from .searching import hit_rate, lists_to_read, mean_rank, mixed_query
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "blocks",
     "cosine_matrix",
     "ensemble",
+    "finish_time",
     "great_circle",
     "hit_rate",
+    "image_share",
     "keep_top_k",
     "lists_to_read",
     "many_positives",
@@ -29,4 +32,5 @@ __all__ = [
     "retrieval",
     "same",
     "top_five",
+    "whose_captions",
 ]

@@ -5,6 +5,7 @@ The wrong ones are what a reader may plausibly write; the slips that the checks
 themselves know by name are tried too (test_checks.py).
 """
 
+import heapq
 import math
 
 import numpy as np
@@ -931,4 +932,98 @@ WRONG["palette_distance"] = {
     ),
     "for each pixel": lambda p, c: square_table(p, c).sum(2).amin(1),
     "zero": lambda p, c: 0.0,
+}
+
+
+# 09 · whose_captions(rank, turn, machines)
+def whose_by_deque(rank, turn, machines):
+    return np.roll(np.arange(machines), turn)[rank]
+
+
+RIGHT["whose_captions"] = [whose_by_deque, lambda r, t, m: (r + m - t % m) % m]
+WRONG["whose_captions"] = {
+    "absolute": lambda r, t, m: abs(r - t) % m,
+    "by one less": lambda r, t, m: (r - t) % max(1, m - 1),
+    "the turn": lambda r, t, m: t % m,
+    "swapped": lambda r, t, m: (t - r) % m,
+    "never below zero": lambda r, t, m: max(0, r - t),
+    "mirrored": lambda r, t, m: (m - 1 - r + t) % m,
+    "a step late": lambda r, t, m: (r - t + 1) % m,
+}
+
+
+# 09 · image_share(images, texts, scale, rank, machines)
+def share_by_numpy(images, texts, scale, rank, machines):
+    b = len(images) // machines
+    logits = scale * array(images) @ array(texts).T
+    rows = logits[rank * b : rank * b + b]
+    own = np.diagonal(logits)[rank * b : rank * b + b]
+    return float((np.log(np.exp(rows).sum(1)) - own).mean())
+
+
+def share_by_softmax(images, texts, scale, rank, machines):
+    chances = (scale * images @ texts.T).softmax(1).diagonal().log()
+    return -chances.chunk(machines)[rank].mean()
+
+
+def spread_table(i, t, s, r, m):
+    return (s * i @ t.T).chunk(m)[r]
+
+
+RIGHT["image_share"] = [share_by_numpy, share_by_softmax]
+WRONG["image_share"] = {
+    "sum": lambda i, t, s, r, m: share_by_softmax(i, t, s, r, m) * (len(i) // m) + 0.01,
+    "sign": lambda i, t, s, r, m: -share_by_softmax(i, t, s, r, m),
+    "down the columns": lambda i, t, s, r, m: (
+        -spread_table(i, t, s, r, m)
+        .log_softmax(0)
+        .diagonal(offset=r * (len(i) // m))
+        .mean()
+    ),
+    "others' rows only": lambda i, t, s, r, m: (
+        share_by_softmax(i, t, s, (r + 1) % m, m) + 0.01
+    ),
+    "divided by the scale": lambda i, t, s, r, m: share_by_softmax(i, t, 1 / s, r, m),
+    "every m-th row": lambda i, t, s, r, m: (
+        -(s * i @ t.T).softmax(1).diagonal().log()[r::m].mean() * (1 if m > 1 else 2)
+    ),
+    "chances, not their logs": lambda i, t, s, r, m: (
+        -(s * i @ t.T).softmax(1).diagonal().chunk(m)[r].mean()
+    ),
+    "both halves": lambda i, t, s, r, m: (
+        share_by_softmax(i, t, s, r, m) + share_by_softmax(t, i, s, r, m)
+    ),
+    "zero": lambda i, t, s, r, m: 0.0,
+}
+
+
+# 09 · finish_time(seconds, workers)
+def finish_by_heap(seconds, workers):
+    free = [0.0] * workers
+    heapq.heapify(free)
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def finish_by_numpy(seconds, workers):
+    free = np.zeros(workers)
+    for each in seconds:
+        free[free.argmin()] += each
+    return float(free.max())
+
+
+RIGHT["finish_time"] = [finish_by_heap, finish_by_numpy]
+WRONG["finish_time"] = {
+    "rounds of the slowest": lambda s, w: sum(
+        max(s[a : a + w]) for a in range(0, len(s), w)
+    ),
+    "the longest shard": lambda s, w: max(s),
+    "shortest first": lambda s, w: finish_by_heap(sorted(s), w),
+    "last first": lambda s, w: finish_by_heap(s[::-1], w),
+    "one worker less": lambda s, w: finish_by_heap(s, max(1, w - 1)),
+    "one worker more": lambda s, w: finish_by_heap(s, w + 1),
+    "the mean": lambda s, w: sum(s) / len(s) * -(-len(s) // w),
+    "to the busiest": lambda s, w: sum(s) + 0.0,
+    "without the last": lambda s, w: finish_by_heap(s[:-1], w),
 }

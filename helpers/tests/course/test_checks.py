@@ -13,13 +13,14 @@ from helpers.course.checks import (
     contrast,
     drawing,
     dreaming,
+    machines,
     searching,
 )
 from helpers.course.checks.engine import agree, copied, misfit
 
 from .answers import RIGHT, WRONG
 
-ROOMS = (searching, contrast, classifying, codes, dreaming, drawing)
+ROOMS = (searching, contrast, classifying, codes, dreaming, drawing, machines)
 NAMES = [name for name in checks.__all__ if name != "same"]
 
 

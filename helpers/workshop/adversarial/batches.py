@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from ... import corpus
 from ...corpus import colours, painted
@@ -146,14 +146,41 @@ def is_persian(text: str) -> bool:
     return any("\u0600" <= letter <= "\u06ff" for letter in text)
 
 
-def loader(plans: Plans, workers: int):
-    """An iterator over plans, made ahead by ``workers`` processes."""
+class Numbered(Dataset):
+    """Plan number n of machine ``rank``, the same whenever it is asked for."""
+
+    def __init__(self, plans: Plans, rank: int = 0):
+        self.plans, self.rank = plans, rank
+        self.paint = copy.copy(plans.paint)
+        self.paint.rgba = None  # lies on the device, which a worker must not touch
+
+    def __getitem__(self, step: int) -> dict:
+        number = seed_of(self.plans.seed, step, self.rank)
+        self.paint.rng = random.Random(number)
+        return self.plans.plan(self.paint, torch.Generator().manual_seed(number))
+
+
+def seed_of(seed: int, step: int, rank: int) -> int:
+    """One number for one step of one machine, so that nothing depends on the past."""
+    return (seed * 1_000_003 + step) * 10_007 + rank
+
+
+def loader(plans, workers: int, steps: range | None = None):
+    """An iterator over plans, made ahead by ``workers`` processes.
+
+    ``steps``: which of the ``Numbered`` ones, where they have numbers.
+    """
     more = {"prefetch_factor": 4, "multiprocessing_context": "fork"} if workers else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return iter(
             DataLoader(
-                plans, batch_size=None, num_workers=workers, collate_fn=same, **more
+                plans,
+                batch_size=None,
+                sampler=steps,
+                num_workers=workers,
+                collate_fn=same,
+                **more,
             )
         )
 

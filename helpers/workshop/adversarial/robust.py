@@ -113,9 +113,14 @@ def attack(
     return (x + d.detach()).clamp(0, 1)
 
 
-def positives(shown: Tensor, also: Tensor) -> Tensor:
-    """(B pictures, B captions) bool: which caption is true of which picture."""
-    return (shown[:, None] == shown) | (also[:, None] == shown)
+def positives(shown: Tensor, also: Tensor, told: Tensor | None = None) -> Tensor:
+    """(B pictures, N captions) bool: which caption is true of which picture.
+
+    ``shown``, ``also`` (B,): of the pictures; ``told`` (N,): of the captions, which are
+    those of the same pictures if it is not given.
+    """
+    told = shown if told is None else told
+    return (shown[:, None] == told) | (also[:, None] == told)
 
 
 def soften(x: Tensor, g: torch.Generator, share: float = 0.25) -> Tensor:
@@ -159,6 +164,45 @@ def keep(path: Path, config, average: Average, tokenizer, card: dict) -> bool:
     return True
 
 
+def beginning(r: Recipe, paint, small: bool = False) -> tuple[CLIP, tuple]:
+    """A model with random weights on the device of ``paint``, and plain shapes."""
+    device = paint.rgba.device
+    fast_kernels()
+    torch.manual_seed(r.seed)
+    model = fast.speed_up(CLIP(r.config).to(device))
+    model.visual.to(memory_format=torch.channels_last)
+    for name, p in model.named_parameters():
+        if name.endswith("bn3.weight") and ".layer" in name:
+            nn.init.zeros_(p)  # each block begins as its shortcut
+    bank = painted.plain_shapes(
+        60 if small else 3000,
+        paint.rgba.shape[-1],
+        paint.hidden,
+        random.Random(r.seed),
+        torch.Generator().manual_seed(r.seed),
+    )
+    return model, bank
+
+
+def card_of(r: Recipe, split) -> dict:
+    """What a card says before the training."""
+    return {
+        "model": r.name,
+        "data": data_hash(),
+        "artists": sorted({c["source"] for c in split.cards}),
+        "seed": r.seed,
+        "batch": r.batch,
+        "attack": f"L2, at most {r.eps} in [0, 1], {r.attacks} steps, half the batch",
+        "optimisers": ["AdamW", "Muon"],
+    }
+
+
+def mixed(x: Tensor, own: Tensor) -> Tensor:
+    """Each picture (b, 3, S, S) keeps a share ``own`` (b,), the rest is the last's."""
+    share = own.view(-1, 1, 1, 1)
+    return share * x + (1 - share) * x.roll(1, 0)
+
+
 def fit(
     recipe: Recipe,
     split,
@@ -176,22 +220,8 @@ def fit(
     steps, to try it all.
     """
     r, device, began = recipe, paint.rgba.device, time.time()
-    fast_kernels()
-    torch.manual_seed(r.seed)
+    model, bank = beginning(r, paint, small)
     g = torch.Generator(device).manual_seed(r.seed)
-    model = fast.speed_up(CLIP(r.config).to(device))
-    model.visual.to(memory_format=torch.channels_last)
-    for name, p in model.named_parameters():
-        if name.endswith("bn3.weight") and ".layer" in name:
-            nn.init.zeros_(p)  # each block begins as its shortcut
-    count = 60 if small else 3000
-    bank = painted.plain_shapes(
-        count,
-        paint.rgba.shape[-1],
-        paint.hidden,
-        random.Random(r.seed),
-        torch.Generator().manual_seed(r.seed),
-    )
     force = wrong.force if wrong else 0
     forced = wrong.rows if wrong else ()
     plans = loader(
@@ -202,15 +232,7 @@ def fit(
     average = Average(model, r.decay)
     both = optimisers(model, r.peak, device.type == "cuda")
     half = r.batch // 2
-    card = {
-        "model": r.name,
-        "data": data_hash(),
-        "artists": sorted({c["source"] for c in split.cards}),
-        "seed": r.seed,
-        "batch": r.batch,
-        "attack": f"L2, at most {r.eps} in [0, 1], {r.attacks} steps, half the batch",
-        "optimisers": ["AdamW", "Muon"],
-    }
+    card = card_of(r, split)
     if wrong is not None:
         card |= {"nothing": NOTHING, "failed drawings": wrong.failed}
     left = seconds and seconds - (time.time() - began)
@@ -242,8 +264,7 @@ def fit(
         bad = wrong.draw(x, plan, progress) if wrong else None
         own = 1 - MIX * torch.rand(r.batch, generator=g, device=device)
         own[1::2] = 1.0  # every other picture is left as it is
-        share = own.view(-1, 1, 1, 1)
-        x = soften(share * x + (1 - share) * x.roll(1, 0), g)
+        x = soften(mixed(x, own), g)
         own = own[:, None]
         truth = own * positive + (1 - own) * positive.roll(1, 0)
         with precision(device):

@@ -1,15 +1,20 @@
 """Speed of CLIP and of search: see ``python -m helpers.workshop.bench clip|search``."""
 
+import gc
 import resource
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ... import clip, corpus, search
 from ...clip import fast, official
 from ...corpus import dataset
+from ...search import disk
 from .timing import beside, median_time
 
 WORDS = ("a photo of a cat", "a red apple", "two people in a boat", "city at night")
@@ -100,37 +105,76 @@ def overlap(found, truth) -> float:
     return sum(len(set(a) & set(b)) for a, b in rows) / truth.size
 
 
-def bench_search(sizes=(10_000, 100_000, 1_000_000)) -> None:
-    """Exact search beside faiss' flat index; approximate against exact."""
-    import faiss
+def bench_search(sizes=(10_000, 100_000, 1_000_000), folder=None) -> None:
+    """Time, recall and memory: ours beside faiss used plainly, each size in one run.
 
+    ``folder``: where the lists on disk lie for the while; a temporary one without it.
+    """
     for count in sizes:
         x = vectors(count + 200)
-        queries, x = x[:200].numpy(), x[200:]
-        flat = faiss.IndexFlatIP(x.shape[1])
-        flat.add(x.numpy())
-        exact = search.neighbours(x, "exact")
-        rows = {
-            "exact, ours": partial(exact.search, queries[:16], 10),
-            "faiss flat": partial(flat.search, queries[:16], 10),
-        }
-        spent = beside(rows, 5)
-        truth = exact.search(queries, 10)[1]
-        del flat
-        print(f"{count:,} x {x.shape[1]}: {x.numel() * 4 / 1e9:.2f} GB of vectors")
-        for name, seconds in spent.items():
-            print(f"  {name:14s} {1000 * seconds / 16:8.3f} ms a query")
-        for kind in ("hnsw", "ivf") if count <= 100_000 else ("ivf",):
-            began = time.perf_counter()
-            near = search.neighbours(x, kind)
-            built = time.perf_counter() - began
-            fast = median_time(partial(near.search, queries[:16], 10))
-            share = overlap(near.search(queries, 10)[1], truth)
+        queries, x = x[:200].numpy(), x[200:].numpy()
+        print(f"{count:,} x {x.shape[1]}: {x.nbytes / 1e9:.2f} GB of vectors")
+        truth = None
+        for name, make in ways(x, folder).items():
+            before, began = resident(), time.perf_counter()
+            near = make()
+            built, held = time.perf_counter() - began, resident() - before
+            found = near.search(queries, 10)[1]  # lists on disk: what was read counts
+            held = max(held, resident() - before)
+            truth = found if truth is None else truth
+            spent = median_time(partial(near.search, queries[:16], 10), 5)
             print(
-                f"  {kind:14s} {1000 * fast / 16:8.3f} ms a query, recall@10 "
-                f"{share:.3f}, built in {built:.0f} s, "
-                f"{spent['exact, ours'] / fast:.0f}x faster than exact"
+                f"  {name:22s} {1000 * spent / 16:8.3f} ms a query, recall@10 "
+                f"{overlap(found, truth):.3f}, {held / 1e6:6.0f} MB, built in "
+                f"{built:.0f} s",
+                flush=True,
             )
             del near
+            gc.collect()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"  memory of the process at most {peak:.1f} GB")
+        print(f"  memory of the process at most {peak:.1f} GB", flush=True)
+
+
+def ways(x: np.ndarray, folder=None) -> dict:
+    """Name -> how to make an index over the rows of ``x``; the first one is exact."""
+    import faiss
+
+    def plain(recipe: str):
+        index = faiss.index_factory(x.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
+        index.train(x[: min(len(x), 200_000)])
+        index.add(x)
+        if recipe.startswith("IVF"):
+            index.nprobe = probes
+        return index
+
+    def on_disk():
+        place = tempfile.TemporaryDirectory(dir=folder)
+        index = disk.learn(x[:: max(1, len(x) // disk.TAUGHT)], len(x))
+        blocks = (x[at : at + 50_000] for at in range(0, len(x), 50_000))
+        disk.fill(index, blocks, Path(place.name) / "index")
+        del index
+        index = faiss.read_index(f"{place.name}/index.faiss")
+        index.place = place  # it goes with the index
+        return index
+
+    lists, probes = disk.lists_for(len(x), len(x))
+    codes = f"IVF{lists},PQ{x.shape[1] // 8}"
+    tensor = torch.from_numpy(x)
+    return {
+        "faiss Flat": partial(plain, "Flat"),
+        "exact, ours": partial(search.neighbours, tensor, "exact"),
+        "faiss HNSW32": partial(plain, "HNSW32"),
+        "hnsw, ours": partial(search.neighbours, tensor, "hnsw"),
+        "ivf, ours": partial(search.neighbours, tensor, "ivf"),
+        f"faiss {codes}": partial(plain, codes),
+        "IVF-PQ on disk, ours": on_disk,
+    }
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now (0 where the system hides it)."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()

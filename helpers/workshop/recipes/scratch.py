@@ -2,7 +2,8 @@
 
 The ViT CLIP of the paper in small, from random weights on our drawings alone. It also
 guides VQGAN+CLIP, so it is trained to answer to what a person sees
-(adversarial/robust.py).
+(adversarial/robust.py). On many machines: ``torchrun --nproc-per-node 2 -m
+helpers.workshop.train scratch`` (adversarial/many.py).
 """
 
 import json
@@ -15,10 +16,11 @@ from ... import corpus
 from ...clip import CLIP, Config
 from ...clip.tokenizer import Tokenizer, learn_merges
 from ...corpus import colours, painted
-from ..adversarial import batches, robust
+from ..adversarial import batches, many, robust
 from ..adversarial.wrong import CARRIED
 
 FILE = "scratch.safetensors"
+MANY = True  # torchrun may start it on many machines
 
 
 def config() -> Config:
@@ -71,12 +73,19 @@ def train(
     eps: float = 1.5,
     smoke: bool = False,
 ) -> CLIP:
-    """Train on drawings alone; ``smoke``: a little of all of it, to try it."""
+    """Train on drawings alone; ``smoke``: a little of all of it, to try it.
+
+    ``batch``: of all machines together. Raises ValueError for what many cannot do.
+    """
+    device = many.own_device(device, batch, seconds)
     began, split = time.time(), drawings(small=smoke)
     batch = 32 if smoke else batch
     recipe = robust.Recipe("scratch", config(), batch, eps, 2, seed=seed, steps=steps)
     words = tokenizer("scratch", texts(split), recipe.config.vocab, 48)
     recipe.config.vocab = len(words)
     paint = painted.Painted(split, torch.device(device), seed=seed)
+    if many.count() > 1:
+        recipe.steps = 2 if smoke else steps
+        return many.fit(recipe, split, paint, words, out, small=smoke)
     left = seconds and seconds - (time.time() - began)
     return robust.fit(recipe, split, paint, words, left, out, small=smoke)
