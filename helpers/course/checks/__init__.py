@@ -7,13 +7,16 @@ from .contrast import cosine_matrix, many_positives, retrieval
 from .drawing import blocks, mirror_loss, palette_distance
 from .dreaming import great_circle, prompt_loss, random_crops
 from .searching import hit_rate, lists_to_read, mean_rank, mixed_query
+from .streams import best_pictures, guided_probabilities, stream_loss
 
 __all__ = [
+    "best_pictures",
     "best_scale",
     "blocks",
     "cosine_matrix",
     "ensemble",
     "great_circle",
+    "guided_probabilities",
     "hit_rate",
     "keep_top_k",
     "lists_to_read",
@@ -28,5 +31,6 @@ __all__ = [
     "random_crops",
     "retrieval",
     "same",
+    "stream_loss",
     "top_five",
 ]

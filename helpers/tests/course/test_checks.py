@@ -14,12 +14,13 @@ from helpers.course.checks import (
     drawing,
     dreaming,
     searching,
+    streams,
 )
 from helpers.course.checks.engine import agree, copied, misfit
 
 from .answers import RIGHT, WRONG
 
-ROOMS = (searching, contrast, classifying, codes, dreaming, drawing)
+ROOMS = (searching, contrast, classifying, codes, dreaming, drawing, streams)
 NAMES = [name for name in checks.__all__ if name != "same"]
 
 

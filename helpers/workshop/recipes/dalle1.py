@@ -82,6 +82,7 @@ def train(
     layers: int = 6,
     vocab: int = 1800,
     views: int = albums.VIEWS,
+    plain: bool = False,
     init: Path | None = None,
     album: Path | None = None,
     pairs=None,
@@ -91,7 +92,8 @@ def train(
 
     ``album``: captions that were written before; ``pairs``: what ``drawings.load``
     gives, or a part of it; ``init``: a trained DALL-E 1 to go on from; ``views``: of
-    each drawing. The file is written every five minutes, so a run may be cut off.
+    each drawing; ``plain``: of these only the one that is not moved. The file is
+    written every five minutes, so a run may be cut off.
     """
     torch.manual_seed(seed)
     fast_kernels()
@@ -137,10 +139,14 @@ def train(
     dev_stream = torch.cat([dev_words, dev_codes], 1)
     print(f"dalle1: {len(entry)} views, {len(words)} captions", flush=True)
     weight = worth(split, book).to(device)[entry]
+    if plain:  # only the first view of every entry, which is the drawing as it is
+        moved = torch.zeros(len(entry), dtype=torch.bool, device=device)
+        moved[1:] = entry[1:] == entry[:-1]
+        weight = weight.masked_fill(moved, 0)
     both = optimisers(model, kind == "cuda")
     average = Average(model, 0.999)
     g = torch.Generator(device=device).manual_seed(seed)
-    T, half = c.conditions, c.context // 2
+    T, middle = c.conditions, c.context // 2
     is_pad = c.codes + len(tokenizer)
     clock, saved = Clock(steps, seconds), time.time()
 
@@ -156,6 +162,7 @@ def train(
             "batch": batch,
             "vqgan": codes.card["mark"],
             "dropout": dropout,
+            "plain": plain,
             "dev": round(dev_loss(model, dev_stream, c), 4),
             "minutes": round(clock.spent() / 60, 1),
             "machine": machine(device),
@@ -183,7 +190,7 @@ def train(
         model.train()
         with half(device):
             ahead = model(forward[:, :-1])
-            after = model(backward[:, :-1], first=half)
+            after = model(backward[:, :-1], first=middle)
         goal = forward[:, 1:]
         losses = F.cross_entropy(ahead.float().transpose(1, 2), goal, reduction="none")
         text_mask = (goal[:, : T - 1] < is_pad).float()
