@@ -52,8 +52,8 @@ class Dalle1:
         self,
         captions: list[str],
         seed: int = 0,
-        guidance: float = 3.0,
-        temperature: float = 1.0,
+        guidance: float = 5.0,
+        temperature: float = 0.7,
         top_k: int = 0,
         top_p: float = 0.95,
         begin: Tensor | None = None,
@@ -124,13 +124,16 @@ class Dalle1:
         return pictures[order.to(pictures.device)], cosine[order]
 
     @torch.no_grad()
-    def likelihood(self, captions: list[str], codes: Tensor) -> Tensor:
-        """Log-likelihood of codes (B, n, n) after each caption, nats a code: (B,)."""
+    def losses(self, captions: list[str], codes: Tensor) -> Tensor:
+        """How surprising each code is behind each caption: (B, n * n), in nats.
+
+        codes (B, n, n); the sum of a row is minus the log-likelihood of the picture.
+        """
         c = self.model.config
         stream = torch.cat([self.words(captions), codes.flatten(1).to(self.device)], 1)
-        logits = self.model(stream[:, :-1])[:, c.conditions - 1 :, : c.codes].float()
+        logits = self.model(stream[:, :-1])[:, c.conditions - 1 :].float()
         goal = stream[:, c.conditions :]
-        return -F.cross_entropy(logits.transpose(1, 2), goal, reduction="none").mean(1)
+        return F.cross_entropy(logits.transpose(1, 2), goal, reduction="none")
 
     @torch.no_grad()
     def describe(

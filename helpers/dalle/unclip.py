@@ -1,8 +1,10 @@
 """DALL-E 2 in miniature: unCLIP (Ramesh et al. 2022).
 
-Dims: B batch, D embedding of CLIP, H/W pixels. A caption becomes the embedding of a
-picture (the prior), that a picture of 64 px (the decoder), and that one of 128 px (the
-up-sampler); all three are diffusions. Pictures inside are in [-1, 1].
+Dims: B batch, D embedding of CLIP, L channels of a latent, n places a side, H/W pixels.
+A caption becomes the embedding of a picture (the prior), that the n x n latents of a
+VQGAN (the decoder), which its own decoder paints; an up-sampler draws fine edges anew.
+All three are diffusions. The paper's decoder works on pixels, 64 a side: 4,096 places
+where ours has 64, so that a CPU can train it (latent diffusion, Rombach et al. 2022).
 """
 
 import json
@@ -13,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import clip, paths, weights
-from ..blocks import Transformer
+from .. import clip, paths, vqgan, weights
+from ..blocks import Attention, Transformer
 from ..device import pick_device
 from .diffusion import (
     Clock,
@@ -24,7 +26,7 @@ from .diffusion import (
     guided,
 )
 
-SIZE, LARGE = 64, 128  # pixels a side of the decoder and of the up-sampler
+SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
 
 
 @dataclass
@@ -35,7 +37,11 @@ class Config:
     prior_width: int = 192
     prior_layers: int = 3
     prior_heads: int = 4
-    decoder: tuple = (64, 128, 176)  # channels at 32, 16 and 8 pixels
+    latent: int = 16  # L
+    grid: int = 8  # n
+    decoder_width: int = 256
+    decoder_layers: int = 6
+    decoder_heads: int = 4
     upsampler: tuple = (48, 64, 96)
     clock: int = 192  # width of time and condition
 
@@ -154,33 +160,74 @@ class UNet(nn.Module):
         return self.leave(F.silu(self.norm(h)))
 
 
-class Decoder(nn.Module):
-    """Noised picture of 64 px, time, picture embedding -> velocity (paper §2.1).
+class DecoderBlock(nn.Module):
+    """Attention, then mlp; the condition scales, shifts and gates both.
 
-    Two by two pixels become channels first, so that few places are left.
+    This is the block of DiT (Peebles and Xie 2023, "adaLN-Zero"). ``told`` (B, 6, C) is
+    made once for all blocks, and each adds what it learnt for itself.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.own = nn.Parameter(torch.zeros(6, width))
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        parts = (told + self.own)[:, :, None].unbind(1)  # six times (B, 1, C)
+        scale1, shift1, gate1, scale2, shift2, gate2 = parts
+        x = x + gate1 * self.attn(self.norm1(x) * (1 + scale1) + shift1)
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class Decoder(nn.Module):
+    """Noised latents, time, picture embedding -> velocity: a transformer of places.
+
+    The embedding is added to the time, as in the paper (§2.1), and both reach every
+    block. ``mean`` and ``spread`` bring the latents of the VQGAN to about one.
     """
 
     def __init__(self, c: Config):
         super().__init__()
-        self.clock = Clock(c.clock)
+        w = c.decoder_width
+        self.enter = nn.Linear(c.latent, w)
+        self.place = nn.Parameter(0.02 * torch.randn(c.grid**2, w))
+        self.clock = Clock(w)
         self.embedding = nn.Sequential(
-            nn.Linear(c.embed, c.clock), nn.SiLU(), nn.Linear(c.clock, c.clock)
+            nn.Linear(c.embed, w), nn.SiLU(), nn.Linear(w, w)
         )
-        self.untold = nn.Parameter(torch.zeros(c.clock))
-        self.net = UNet(12, 12, c.decoder, c.clock)
+        self.untold = nn.Parameter(torch.zeros(w))
+        self.told = nn.Sequential(nn.SiLU(), nn.Linear(w, 6 * w))
+        self.blocks = nn.ModuleList(
+            DecoderBlock(w, c.decoder_heads) for _ in range(c.decoder_layers)
+        )
+        self.norm, self.leave = nn.LayerNorm(w), nn.Linear(w, c.latent)
+        for layer in (self.told[1], self.leave):  # at first every block does nothing
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("mean", torch.zeros(c.latent, 1, 1))
+        self.register_buffer("spread", torch.ones(c.latent, 1, 1))
 
     def forward(self, x: Tensor, t: Tensor, seen: Tensor, told: Tensor) -> Tensor:
-        """x (B, 3, 64, 64), t (B,), seen (B, D) of length sqrt(D), told (B,) bool."""
+        """x (B, L, n, n), t (B,), seen (B, D) of length sqrt(D), told (B,) bool."""
         about = torch.where(told[:, None], self.embedding(seen), self.untold)
-        h = self.net(F.pixel_unshuffle(x, 2), self.clock(t) + about)
-        return F.pixel_shuffle(h, 2)
+        about = self.told(self.clock(t) + about).unflatten(1, (6, -1))
+        h = self.enter(x.flatten(2).transpose(1, 2)) + self.place  # (B, n * n, C)
+        for block in self.blocks:
+            h = block(h, about)
+        return self.leave(self.norm(h)).transpose(1, 2).view_as(x)
 
 
 class Upsampler(nn.Module):
     """Noised picture of 128 px, and the one of 64 px -> velocity (paper §2.1).
 
-    The small picture is noised too, to ``blur`` (B,) in time, and the network is told
-    how much: so it learns not to trust every pixel of what the decoder will give it.
+    Four by four pixels become channels first, so that few places are left. The small
+    picture is noised too, to ``blur`` (B,) in time, and the network is told how much:
+    so it learns not to trust every pixel of what the decoder will give it.
     """
 
     def __init__(self, c: Config):
@@ -207,11 +254,14 @@ class Unclip(nn.Module):
 class Painter:
     """DALL-E 2: captions and picture embeddings in, pictures out.
 
-    ``eyes``: the CLIP in whose space it works.
+    ``eyes``: the CLIP in whose space it works; ``codes``: the VQGAN that paints.
     """
 
-    def __init__(self, model: Unclip, eyes: clip.Embedder, card: dict):
+    def __init__(
+        self, model: Unclip, eyes: clip.Embedder, codes: vqgan.VQGAN, card: dict
+    ):
         self.model, self.eyes, self.card = model.eval(), eyes, card
+        self.vqgan = codes
 
     @property
     def device(self) -> torch.device:
@@ -263,17 +313,37 @@ class Painter:
         start: Tensor | None = None,
         watch=None,
     ) -> Tensor:
-        """Picture embeddings (B, D) -> pictures of 64 px, (B, 3, 64, 64) in [-1, 1].
+        """Picture embeddings (B, D) -> latents (B, L, n, n) of about length one.
 
         ``start``: noise to begin with, instead of that of the seed.
         """
-        x = self.noise(seed, len(seen), 3, SIZE, SIZE) if start is None else start
-        return ddim(self.velocity(seen, guidance), x, steps, "v", 1.0, watch)
+        c = self.model.config
+        if start is None:
+            start = self.noise(seed, len(seen), c.latent, c.grid, c.grid)
+        return ddim(self.velocity(seen, guidance), start, steps, "v", None, watch)
+
+    @torch.no_grad()
+    def paint(self, latents: Tensor) -> Tensor:
+        """Latents (B, L, n, n) -> pictures (B, 3, 128, 128) float in [0, 1].
+
+        Each latent first becomes the nearest code, so that nothing is painted that the
+        VQGAN has not learnt.
+        """
+        z = latents * self.model.decoder.spread + self.model.decoder.mean
+        codes = self.vqgan.quantize.nearest(z)
+        return ((self.vqgan.from_codes(codes) + 1) / 2).clamp(0, 1)
+
+    @torch.no_grad()
+    def latents(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, 128, 128) in [0, 1] -> latents (B, L, n, n)."""
+        z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
+        return (z - self.model.decoder.mean) / self.model.decoder.spread
 
     def enlarge(
         self, small: Tensor, seed: int = 0, steps: int = 6, blur: float = 0.1
     ) -> Tensor:
-        """(B, 3, 64, 64) -> (B, 3, 128, 128), both in [-1, 1]."""
+        """(B, 3, 64, 64) -> (B, 3, 128, 128), both float in [0, 1]."""
+        small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
         noised = add_noise(small, self.noise(seed + 1, *small.shape), level)
         x = self.noise(seed + 2, len(small), 3, LARGE, LARGE)
@@ -281,22 +351,29 @@ class Painter:
         def said_by(x, t):
             return self.model.upsampler(x, t, noised, level)
 
-        return ddim(said_by, x, steps, "v", 1.0)
+        return (ddim(said_by, x, steps, "v", 1.0) + 1) / 2
+
+    def finish(self, latents: Tensor, seed: int = 0) -> Tensor:
+        """Paint, shrink to 64 px, and let the up-sampler draw the edges anew."""
+        small = F.interpolate(
+            self.paint(latents), size=(SIZE, SIZE), mode="bilinear", antialias=True
+        )
+        return self.enlarge(small, seed)
 
     def draw(self, captions: str | list[str], seed: int = 0, **knobs) -> Tensor:
         """Captions -> pictures (B, 3, 128, 128) float in [0, 1], all three in a row."""
         captions = [captions] if isinstance(captions, str) else captions
-        small = self.decode(self.imagine(captions, seed), seed, **knobs)
-        return (self.enlarge(small, seed) + 1) / 2
+        latents = self.decode(self.imagine(captions, seed), seed, **knobs)
+        return self.finish(latents, seed)
 
     def variations(self, picture, count: int, seed: int = 0, **knobs) -> Tensor:
         """Other pictures with the embedding of this one: (count, 3, 128, 128)."""
         seen = self.look([picture]).expand(count, -1)
-        return (self.enlarge(self.decode(seen, seed, **knobs), seed) + 1) / 2
+        return self.finish(self.decode(seen, seed, **knobs), seed)
 
-    def recover(self, small: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
-        """The noise from which the decoder draws these pictures again (§3.2)."""
-        return ddim_back(self.velocity(seen, 1.0), small, steps, "v")
+    def recover(self, latents: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
+        """The noise from which the decoder draws these latents again (§3.2)."""
+        return ddim_back(self.velocity(seen, 1.0), latents, steps, "v")
 
 
 def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -325,8 +402,7 @@ def load(name: str = "unclip", device=None) -> Painter:
     tensors, metadata = weights.read(path, "unclip")
     table = json.loads(metadata["config"])
     sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    config = Config(**sizes)
-    model = Unclip(config)
+    model = Unclip(Config(**sizes))
     weights.load_state(model, tensors, path.name)
     card = json.loads(metadata["card"])
     eyes = clip.load("pocket", device)
@@ -334,4 +410,9 @@ def load(name: str = "unclip", device=None) -> Painter:
         raise ValueError(
             f"{path.name} was trained in the space of another CLIP: train it again."
         )
-    return Painter(model.to(device), eyes, card)
+    codes = vqgan.load("dalle", device)
+    if card.get("vqgan") not in (None, codes.card["mark"]):
+        raise ValueError(
+            f"{path.name} was trained on the latents of another VQGAN: train it again."
+        )
+    return Painter(model.to(device), eyes, codes, card)

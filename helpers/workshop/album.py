@@ -17,7 +17,7 @@ from ..dalle import drawings
 
 AS_IS, TURNS, TURNED = 16, 4, 6  # captions as it is, turns, captions for each turn
 SHAPES = 1200
-VIEWS, TURNED_VIEWS = 8, 2  # views of a drawing as it is, and of each turn
+VIEWS = 8  # views of a drawing as it is; a quarter of them of each turn
 
 
 def wording(card: dict, rng: random.Random, persian: float = 0.2) -> str:
@@ -74,13 +74,13 @@ def entries(book: dict, device, views: int = VIEWS):
     """Each drawing with each of its turns, an entry; and the views to make of them.
 
     Returns (drawing, turn) of every entry, and the entry of every view: ``views`` of a
-    drawing as it is, ``TURNED_VIEWS`` of each turn.
+    drawing as it is, a quarter of them of each turn.
     """
     rows, steps, copies = [], [], []
     for i, turns in enumerate(book["turns"]):
         rows += [i] * len(turns)
         steps += turns
-        copies += [views] + [TURNED_VIEWS] * (len(turns) - 1)
+        copies += [views] + [max(1, views // 4)] * (len(turns) - 1)
     which = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(copies))
     rows, steps = (torch.tensor(n, device=device) for n in (rows, steps))
     return rows, steps, which

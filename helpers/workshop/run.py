@@ -189,8 +189,13 @@ def fast_kernels() -> None:
 
 
 def half(device="cpu"):
-    """The context of a training step: bfloat16 where a device gains by it."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
+    """The context of a training step: bfloat16 where a device gains by it.
+
+    A CPU without instructions of its own for it would crawl.
+    """
+    kind = torch.device(device).type
+    quick = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or quick())
 
 
 MIX = 0.4  # at most this share of another picture is mixed in

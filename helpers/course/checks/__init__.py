@@ -8,14 +8,17 @@ from .drawing import blocks, mirror_loss, palette_distance
 from .dreaming import great_circle, prompt_loss, random_crops
 from .machines import finish_time, image_share, whose_captions
 from .searching import hit_rate, lists_to_read, mean_rank, mixed_query
+from .streams import best_pictures, guided_probabilities, stream_loss
 
 __all__ = [
+    "best_pictures",
     "best_scale",
     "blocks",
     "cosine_matrix",
     "ensemble",
     "finish_time",
     "great_circle",
+    "guided_probabilities",
     "hit_rate",
     "image_share",
     "keep_top_k",
@@ -31,6 +34,7 @@ __all__ = [
     "random_crops",
     "retrieval",
     "same",
+    "stream_loss",
     "top_five",
     "whose_captions",
 ]

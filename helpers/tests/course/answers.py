@@ -1027,3 +1027,95 @@ WRONG["finish_time"] = {
     "to the busiest": lambda s, w: sum(s) + 0.0,
     "without the last": lambda s, w: finish_by_heap(s[:-1], w),
 }
+
+
+# 07 · guided_probabilities(told, untold, s)
+def guided_by_numpy(told, untold, s):
+    mixed = (1 - s) * array(untold) + s * array(told)
+    parts = np.exp(mixed - mixed.max(1, keepdims=True))
+    return torch.tensor(parts / parts.sum(1, keepdims=True))
+
+
+RIGHT["guided_probabilities"] = [
+    guided_by_numpy,
+    lambda t, u, s: torch.lerp(u, t, s).softmax(dim=1),
+]
+WRONG["guided_probabilities"] = {
+    "no guidance": lambda t, u, s: t.softmax(-1),
+    "only the difference": lambda t, u, s: (s * (t - u)).softmax(-1),
+    "one step more": lambda t, u, s: (u + (s + 1) * (t - u)).softmax(-1),
+    "logarithms": lambda t, u, s: (u + s * (t - u)).log_softmax(-1),
+    "as a temperature": lambda t, u, s: (u + (t - u) * s).div(max(s, 1)).softmax(-1),
+    "sharpened": lambda t, u, s: (s * t).softmax(-1),
+    "not below one": lambda t, u, s: (u + max(s, 1.5) * (t - u)).softmax(-1),
+    "likeliest": lambda t, u, s: F.one_hot(
+        (u + s * (t - u)).argmax(-1), t.shape[1]
+    ).float(),
+    "mixed after": lambda t, u, s: torch.lerp(u.softmax(-1), t.softmax(-1), s),
+}
+
+
+# 07 · stream_loss(losses, kind, weight)
+def stream_loss_by_loop(losses, kind, weight):
+    words, codes = [], []
+    for value, k in zip(losses.flatten(), kind.flatten(), strict=True):
+        (words if k == 1 else codes if k == 2 else []).append(value.item())
+    return weight * np.mean(words) + (1 - weight) * np.mean(codes)
+
+
+RIGHT["stream_loss"] = [
+    stream_loss_by_loop,
+    lambda x, k, w: (
+        w * (x * (k == 1)).sum() / (k == 1).sum()
+        + (1 - w) * (x * (k == 2)).sum() / (k == 2).sum()
+    ),
+]
+WRONG["stream_loss"] = {
+    "eighths": lambda x, k, w: x[k == 1].mean() / 8 + 7 * x[k == 2].mean() / 8,
+    "codes alone": lambda x, k, w: (1 - w) * x[k == 2].mean(),
+    "plain sum": lambda x, k, w: x[k == 1].mean() + x[k == 2].mean(),
+    "padding with codes": lambda x, k, w: (
+        w * x[k == 1].mean() + (1 - w) * x[k != 1].mean()
+    ),
+    "a kind too low": lambda x, k, w: w * x[k == 0].mean() + (1 - w) * x[k == 1].mean(),
+    "medians": lambda x, k, w: w * x[k == 1].median() + (1 - w) * x[k == 2].median(),
+    "by the kind": lambda x, k, w: (x * k).sum() / k.sum(),
+    "over the whole length": lambda x, k, w: (
+        w * (x * (k == 1)).mean() + (1 - w) * (x * (k == 2)).mean()
+    ),
+    "one row": lambda x, k, w: (
+        w * x[0][k[0] == 1].mean() + (1 - w) * x[0][k[0] == 2].mean()
+    ),
+}
+
+
+# 07 · best_pictures(seen, wanted, k)
+def best_by_numpy(seen, wanted, k):
+    rows = array(seen) / np.linalg.norm(array(seen), axis=1, keepdims=True)
+    return torch.tensor(np.argsort(-(rows @ array(wanted)))[:k].copy())
+
+
+RIGHT["best_pictures"] = [
+    best_by_numpy,
+    lambda s, w, k: torch.cosine_similarity(s, w[None]).argsort(descending=True)[:k],
+]
+WRONG["best_pictures"] = {
+    "the longest": lambda s, w, k: s.norm(dim=1).topk(k).indices,
+    "in order of place": lambda s, w, k: (
+        torch.cosine_similarity(s, w[None]).topk(k).indices.sort().values
+    ),
+    "whole matrix normalised": lambda s, w, k: ((s / s.norm()) @ w).topk(k).indices,
+    "normalised along the wrong side": lambda s, w, k: (
+        (F.normalize(s, dim=0) @ w).topk(k).indices
+    ),
+    "absolute": lambda s, w, k: (
+        torch.cosine_similarity(s, w[None]).abs().topk(k).indices
+    ),
+    "one too few": lambda s, w, k: (
+        torch.cosine_similarity(s, w[None]).topk(max(k - 1, 1)).indices
+    ),
+    "a list": lambda s, w, k: (
+        torch.cosine_similarity(s, w[None]).topk(k).indices.tolist()
+    ),
+    "the first k": lambda s, w, k: torch.arange(k),
+}

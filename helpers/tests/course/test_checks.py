@@ -15,12 +15,15 @@ from helpers.course.checks import (
     dreaming,
     machines,
     searching,
+    streams,
 )
 from helpers.course.checks.engine import agree, copied, misfit
 
 from .answers import RIGHT, WRONG
 
-ROOMS = (searching, contrast, classifying, codes, dreaming, drawing, machines)
+ROOMS = (
+    searching, contrast, classifying, codes, dreaming, drawing, machines, streams
+)  # fmt: skip
 NAMES = [name for name in checks.__all__ if name != "same"]
 
 

@@ -76,6 +76,13 @@ def test_a_file_is_written_where_out_says_and_nowhere_else(monkeypatch, tmp_path
 
 def test_a_card_names_the_machine():
     assert run.machine("cpu").startswith("CPU, ")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_half_is_used_where_it_is_quick(monkeypatch, quick):
+    monkeypatch.setattr(
+        torch.cpu, "_is_avx512_bf16_supported", lambda: quick, raising=False
+    )
     with run.half("cpu"):
         x = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert x.dtype == torch.bfloat16
+    assert x.dtype == (torch.bfloat16 if quick else torch.float32)

@@ -1,4 +1,4 @@
-"""Measure what we ship: ``python -m helpers.workshop.evaluate clip|vqgan|dream``.
+"""Measure what we ship: ``python -m helpers.workshop.evaluate WHAT``.
 
 The splits ``unseen_artist``, ``unseen_concept`` and ``photos`` are for this alone: no
 training sees them.
@@ -11,6 +11,7 @@ DEFAULTS = {
     "clip": ["pocket", "scratch"],
     "vqgan": ["pocket"],
     "dream": ["vqgan", "pixel"],
+    "dalle1": ["dalle1"],
 }
 
 

@@ -1,7 +1,7 @@
 """Train DALL-E 1: a GPT over captions and the 8 x 8 codes of whole drawings."""
 
 import json
-import random
+import time
 import warnings
 from pathlib import Path
 
@@ -12,11 +12,22 @@ from torch import Tensor, nn
 from ... import corpus, gpt, vqgan, weights
 from ...clip.files import merge_ids
 from ...clip.tokenizer import Tokenizer, learn_merges
-from ...corpus import colours, painted
-from ...dalle import drawings
+from ...dalle import dalle1, drawings
 from ...dalle.dalle1 import stream_words
 from .. import album as albums
-from ..run import Average, Clock, data_hash, fast_kernels, groups, machine, rate
+from .. import views as view_tables
+from ..adversarial.robust import Muon
+from ..run import (
+    WORK,
+    Average,
+    Clock,
+    data_hash,
+    fast_kernels,
+    groups,
+    half,
+    machine,
+    rate,
+)
 
 FILE = "dalle1.safetensors"
 TEXT = 1 / 8  # share of the loss for the caption (paper §2.2)
@@ -31,44 +42,6 @@ def config(
         codes=count, grid=8, conditions=context, values=vocab + context, width=width,
         layers=layers, heads=6, dropout=dropout, orders=2,
     )  # fmt: skip
-
-
-@torch.no_grad()
-def code_table(split, book: dict, model: vqgan.VQGAN, seed: int, device):
-    """Codes of every view: (codes (E, n * n) int16, entry (E,)).
-
-    An entry is a drawing with one of its turns, in the order of ``book``; shapes last.
-    """
-    g = torch.Generator().manual_seed(seed)
-    rgba = split.rgba.to(device)
-    rows, steps, which = albums.entries(book, device)
-    first = torch.ones(len(which), dtype=torch.bool)
-    first[1:] = which[1:] != which[:-1]
-    out = []
-    kind = torch.device(device).type
-    for part, plain in zip(which.split(512), first.split(512), strict=True):
-        x = colours.turn_pictures(rgba[rows[part]], steps[part])
-        y = drawings.whole_views(x, g)
-        y = torch.where(
-            plain.to(device)[:, None, None, None], drawings.whole_views(x, g, move=0), y
-        )
-        with torch.autocast(kind, torch.bfloat16):
-            z = model.encode(y)
-        out.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
-    if book["shapes"]:
-        g2 = torch.Generator().manual_seed(book["seed"])
-        shapes, texts, _ = painted.plain_shapes(
-            len(book["shapes"]), rgba.shape[-1], painted.hidden_names(),
-            random.Random(book["seed"]), g2,
-        )  # fmt: skip
-        if texts != book["shapes"]:
-            raise RuntimeError("The shapes are not those of the album.")
-        for part in shapes.split(512):
-            y = drawings.whole_views(part.to(device), g, move=0)
-            z = model.encode(y)
-            out.append(model.quantize.nearest(z.float()).flatten(1).to(torch.int16))
-        which = torch.cat([which, len(rows) + torch.arange(len(shapes))])
-    return torch.cat(out), which.to(device)
 
 
 def word_table(book: dict, tokenizer: Tokenizer, c) -> tuple[Tensor, Tensor]:
@@ -88,10 +61,11 @@ def word_table(book: dict, tokenizer: Tokenizer, c) -> tuple[Tensor, Tensor]:
     return ids[torch.tensor([known[t] for t in texts])], torch.tensor(spans)
 
 
-def told_table(book: dict, vocab: int, count: int):
-    """(tokenizer learnt on the captions, their tokens, their spans)."""
+def told_table(book: dict, vocab: int, count: int, tokenizer=None):
+    """(tokenizer learnt on the captions, or given, their tokens, their spans)."""
     texts = [t for d in book["captions"] for r in d for t in r] + book["shapes"]
-    tokenizer = Tokenizer(learn_merges(sorted(set(texts)), vocab - 514), 24)
+    if tokenizer is None:
+        tokenizer = Tokenizer(learn_merges(sorted(set(texts)), vocab - 514), 24)
     return tokenizer, *word_table(book, tokenizer, config(len(tokenizer), count))
 
 
@@ -107,6 +81,9 @@ def train(
     width: int = 240,
     layers: int = 6,
     vocab: int = 1800,
+    views: int = albums.VIEWS,
+    plain: bool = False,
+    init: Path | None = None,
     album: Path | None = None,
     pairs=None,
     codes: vqgan.VQGAN | None = None,
@@ -114,23 +91,35 @@ def train(
     """Train, print the loss on the dev pairs, which nothing learnt; save at ``out``.
 
     ``album``: captions that were written before; ``pairs``: what ``drawings.load``
-    gives, or a part of it.
+    gives, or a part of it; ``init``: a trained DALL-E 1 to go on from; ``views``: of
+    each drawing; ``plain``: of these only the one that is not moved. The file is
+    written every five minutes, so a run may be cut off.
     """
     torch.manual_seed(seed)
     fast_kernels()
     kind = torch.device(device).type
+    cache = WORK if pairs is None else None
     everything, split, kept = pairs or drawings.load()
     book = json.loads(album.read_text("utf-8")) if album else albums.build(split)
     if book["ids"] != [c["id"] for c in split.cards]:
         raise ValueError("The album belongs to another corpus.")
     codes = (codes or vqgan.load("dalle")).to(device).eval()
-    tokenizer, words, spans = told_table(book, vocab, codes.count)
+    before = dalle1.load(str(init), "cpu") if init else None
+    tokenizer, words, spans = told_table(
+        book, vocab, codes.count, before and before.tokenizer
+    )
     c = config(len(tokenizer), codes.count, 24, width, layers, dropout)
     model = gpt.GPT(c).to(device)
+    if before:
+        model.load_state_dict(before.model.state_dict())
     print(
         "dalle1:", sum(p.numel() for p in model.parameters()), "parameters", flush=True
     )
-    views, entry = code_table(split, book, codes, seed, device)
+    seen = view_tables.table(split, book, seed, device, views, codes=codes, cache=cache)
+    drawn_codes = torch.cat(
+        [codes.quantize.nearest(z.float()).flatten(1) for z in seen["z"].split(4096)]
+    ).to(torch.int16)
+    entry = seen["entry"]
     words, spans = words.to(device), spans.to(device)
     null = stream_words(tokenizer([""]), tokenizer, c).to(device)
     dev = everything.select(lambda c: (c["concept"], c["style"]) in kept["dev"])
@@ -148,23 +137,50 @@ def train(
             ]
         )
     dev_stream = torch.cat([dev_words, dev_codes], 1)
-    print(f"dalle1: {len(views)} views, {len(words)} captions", flush=True)
-    weight = torch.ones(len(views), device=device)
-    fused = {"fused": True} if kind == "cuda" else {}
-    optimiser = torch.optim.AdamW(groups(model, 0.05), betas=(0.9, 0.95), **fused)
-    average = Average(model, 0.9995)
+    print(f"dalle1: {len(entry)} views, {len(words)} captions", flush=True)
+    weight = worth(split, book).to(device)[entry]
+    if plain:  # only the first view of every entry, which is the drawing as it is
+        moved = torch.zeros(len(entry), dtype=torch.bool, device=device)
+        moved[1:] = entry[1:] == entry[:-1]
+        weight = weight.masked_fill(moved, 0)
+    both = optimisers(model, kind == "cuda")
+    average = Average(model, 0.999)
     g = torch.Generator(device=device).manual_seed(seed)
-    T, half = c.conditions, c.context // 2
+    T, middle = c.conditions, c.context // 2
     is_pad = c.codes + len(tokenizer)
-    clock = Clock(steps, seconds)
+    clock, saved = Clock(steps, seconds), time.time()
+
+    def card() -> dict:
+        now = {k: v.clone() for k, v in model.state_dict().items()}
+        model.load_state_dict(average.state)
+        facts = {
+            "model": "dalle1",
+            "data": data_hash(),
+            "without": "black silhouettes",
+            "seed": seed,
+            "steps": clock.step,
+            "batch": batch,
+            "vqgan": codes.card["mark"],
+            "dropout": dropout,
+            "plain": plain,
+            "dev": round(dev_loss(model, dev_stream, c), 4),
+            "minutes": round(clock.spent() / 60, 1),
+            "machine": machine(device),
+        }
+        if before:
+            facts["after"] = before.card
+        model.load_state_dict(now)
+        print("dalle1:", facts["steps"], "steps, dev", facts["dev"], flush=True)
+        return facts
+
     for step, share in clock:
-        for group in optimiser.param_groups:
+        for group in (g for o in both for g in o.param_groups):
             group["lr"] = rate(share, peak, 0.03)
         rows = torch.multinomial(weight, batch, True, generator=g)
         span = spans[entry[rows]]
         pick = (torch.rand(batch, generator=g, device=device) * span[:, 1]).long()
         told = words[span[:, 0] + pick].long()
-        drawn = views[rows].long()
+        drawn = drawn_codes[rows].long()
         back = int(BACK * batch)
         lost = torch.rand(batch, 1, generator=g, device=device) < UNTOLD
         lost[:back] = False
@@ -172,9 +188,9 @@ def train(
         forward = torch.cat([told, drawn], 1)[back:]
         backward = torch.cat([drawn, told], 1)[:back]
         model.train()
-        with torch.autocast(kind, torch.bfloat16):
+        with half(device):
             ahead = model(forward[:, :-1])
-            after = model(backward[:, :-1], first=half)
+            after = model(backward[:, :-1], first=middle)
         goal = forward[:, 1:]
         losses = F.cross_entropy(ahead.float().transpose(1, 2), goal, reduction="none")
         text_mask = (goal[:, : T - 1] < is_pad).float()
@@ -187,46 +203,58 @@ def train(
         )
         loss_back = (told_loss * mask).sum() / mask.sum()
         loss = TEXT * loss_text + (1 - TEXT) * loss_codes + 0.05 * loss_back
-        optimiser.zero_grad()
+        model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in both:
+            optimiser.step()
         average.update(model, step)
         if clock.due:
-            now = {k: v.clone() for k, v in model.state_dict().items()}
-            model.load_state_dict(average.state)
-            missed = dev_loss(model, dev_stream, c)
-            model.load_state_dict(now)
             print(
                 f"dalle1: step {step} {share:.2f} codes {loss_codes:.3f} words "
-                f"{loss_text:.3f} back {loss_back:.3f} dev {missed:.3f}",
+                f"{loss_text:.3f} back {loss_back:.3f}",
                 flush=True,
             )
+        if out and time.time() - saved > 300:
+            saved = time.time()
+            write(out, model, average.state, tokenizer, card(), split)
     model.load_state_dict(average.state)
-    model.eval()
-    card = {
-        "model": "dalle1",
-        "data": data_hash(),
-        "without": "black silhouettes",
-        "seed": seed,
-        "steps": clock.step,
-        "batch": batch,
-        "vqgan": codes.card["mark"],
-        "dropout": dropout,
-        "dev": round(dev_loss(model, dev_stream, c), 4),
-        "minutes": round(clock.spent() / 60, 1),
-        "machine": machine(device),
-    }
-    print("dalle1 done", card, flush=True)
     if out:
-        styles = sorted({c["style"] for c in split.cards})
-        state = model.state_dict()
-        tensors = {k: v.half().cpu().contiguous() for k, v in state.items()}
-        tensors["tokenizer.merges"] = merge_ids(tokenizer)
-        metadata = {"kind": "dalle1", "config": json.dumps(vars(c)),
-                    "card": json.dumps(card), "styles": json.dumps(styles)}  # fmt: skip
-        weights.save(Path(out), tensors, metadata)
-    return model
+        write(out, model, average.state, tokenizer, card(), split)
+    return model.eval()
+
+
+def worth(split, book: dict) -> Tensor:
+    """How often each entry of the album is drawn, by chance, against the others.
+
+    Turned drawings count half, clip art, which is of all kinds, two fifths.
+    """
+    out = []
+    for card, turns in zip(split.cards, book["turns"], strict=True):
+        many = 0.4 if card["source"] == "openclipart" else 1.0
+        out += [many] + [many / 2] * (len(turns) - 1)
+    return torch.tensor(out + [0.5] * len(book["shapes"]))
+
+
+def optimisers(model: gpt.GPT, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, gains and biases."""
+    inner = [p for p in model.blocks.parameters() if p.ndim == 2]
+    known = {id(p) for p in inner}
+    rest = groups(model, 0.05)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in known]
+    adam = torch.optim.AdamW(rest, betas=(0.9, 0.95), fused=fused)
+    return [adam, Muon(inner, weight_decay=0.05)]
+
+
+def write(out: Path, model, state: dict, tokenizer, card: dict, split) -> None:
+    """Save ``state`` of the model with all that a loader needs."""
+    tensors = {k: v.half().cpu().contiguous() for k, v in state.items()}
+    tensors["tokenizer.merges"] = merge_ids(tokenizer)
+    styles = sorted({c["style"] for c in split.cards})
+    metadata = {"kind": "dalle1", "config": json.dumps(vars(model.config)),
+                "card": json.dumps(card), "styles": json.dumps(styles)}  # fmt: skip
+    weights.save(Path(out), tensors, metadata)
 
 
 @torch.no_grad()
@@ -235,7 +263,7 @@ def dev_loss(model, stream: Tensor, c) -> float:
     model.eval()
     out = []
     for part in stream.split(256):
-        with torch.autocast(stream.device.type, torch.bfloat16):
+        with half(stream.device):
             logits = model(part[:, :-1])
         logits = logits[:, c.conditions - 1 :].float()
         goal = part[:, c.conditions :]

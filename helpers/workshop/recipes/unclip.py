@@ -1,19 +1,31 @@
 """Train DALL-E 2: prior, decoder and up-sampler, each a diffusion of its own."""
 
 import json
+import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ... import clip, weights
-from ...corpus import colours
+from ... import clip, vqgan, weights
 from ...dalle import drawings
 from ...dalle.diffusion import add_noise, velocity
-from ...dalle.unclip import Config, Unclip
+from ...dalle.unclip import LARGE, Config, Unclip
 from .. import album as albums
-from ..run import Average, Clock, data_hash, fast_kernels, groups, machine, rate
+from .. import views as view_tables
+from ..adversarial.robust import Muon
+from ..run import (
+    WORK,
+    Average,
+    Clock,
+    data_hash,
+    fast_kernels,
+    groups,
+    half,
+    machine,
+    rate,
+)
 
 FILE = "unclip.safetensors"
 UNTOLD = 0.1  # conditions left out, for guidance
@@ -22,39 +34,11 @@ BATCH = {"prior": 1024, "decoder": 384, "upsampler": 128}
 
 
 @torch.no_grad()
-def view_table(
-    split, book: dict, seed: int, device, size: int, eyes=None, views=albums.VIEWS
-):
-    """(pictures (E, 3, size, size) uint8, embeddings (E, D) or None, entry (E,)).
-
-    An entry is a drawing with one of its turns, in the order of ``book``.
-    """
-    g = torch.Generator().manual_seed(seed)
-    rgba = split.rgba.to(device)
-    rows, steps, which = albums.entries(book, device, views)
-    out, seen = [], []
-    kind = torch.device(device).type
-    for part in which.split(512):
-        x = colours.turn_pictures(rgba[rows[part]], steps[part])
-        y = (drawings.whole_views(x, g) + 1) / 2
-        if eyes is not None:
-            S = eyes.config.image_size
-            z = F.interpolate(y, size=(S, S), mode="bicubic", antialias=True).clamp(
-                0, 1
-            )
-            with torch.autocast(kind, torch.bfloat16):
-                seen.append(eyes.encode_image(z).float())
-        if size != y.shape[-1]:
-            y = F.interpolate(y, size=(size, size), mode="bilinear", antialias=True)
-        out.append((y * 255).round().to(torch.uint8))
-    return torch.cat(out), torch.cat(seen) if seen else None, which.to(device)
-
-
-@torch.no_grad()
 def text_table(book: dict, model, tokenizer, device) -> tuple[Tensor, Tensor]:
     """Embeddings of all captions: ((texts, D), first and count (entries, 2))."""
     texts, spans = [], []
-    for row in (r for d in book["captions"] for r in d):
+    rows = [r for d in book["captions"] for r in d]
+    for row in rows + [[t] for t in book["shapes"]]:
         spans.append((len(texts), len(row)))
         texts += row
     known = {t: n for n, t in enumerate(dict.fromkeys(texts))}
@@ -71,13 +55,17 @@ def long(x: Tensor) -> Tensor:
     return F.normalize(x, dim=-1) * x.shape[-1] ** 0.5
 
 
-def train_part(part, model, data, clock: Clock, device, batch, seed=0):
-    """Train one of the three networks in place; returns its last losses."""
+def train_part(part, model, data, clock: Clock, device, batch, seed=0, save=None):
+    """Train one of the three networks in place; returns its last losses.
+
+    ``data``: entry (E,), and what the part needs of latents (E, L, n, n), seen (E, D),
+    pictures (E, 3, S, S) and texts; ``save``: called with (weights, loss) every five
+    minutes and at the end.
+    """
     kind = torch.device(device).type
     net = getattr(model, part)
-    fused = {"fused": True} if kind == "cuda" else {}
-    optimiser = torch.optim.AdamW(groups(net, 0.01), betas=(0.9, 0.99), **fused)
-    average = Average(net, 0.9995)
+    both = optimisers(net, part, kind == "cuda")
+    average = Average(net, 0.999)
     g = torch.Generator(device=device).manual_seed(seed)
 
     def rand(*shape):
@@ -86,50 +74,66 @@ def train_part(part, model, data, clock: Clock, device, batch, seed=0):
     def randn(x):
         return torch.randn(x.shape, generator=g, device=device, dtype=x.dtype)
 
-    pictures, seen, entry = data["views"]
-    count = len(entry)
-    running = None
+    entry, running, saved = data["entry"], None, time.time()
     for step, share in clock:
-        for group in optimiser.param_groups:
+        for group in (g for o in both for g in o.param_groups):
             group["lr"] = rate(share, PEAK[part], 0.02)
-        rows = torch.randint(count, (batch,), generator=g, device=device)
+        rows = torch.randint(len(entry), (batch,), generator=g, device=device)
         t = rand(batch)
         told = rand(batch) >= UNTOLD
         if part == "prior":
             texts, spans = data["texts"]
             span = spans[entry[rows]]
             text = texts[span[:, 0] + (rand(batch) * span[:, 1]).long()]
-            x = long(seen[rows])
-            with torch.autocast(kind, torch.bfloat16):
+            x = long(data["seen"][rows].float())
+            with half(device):
                 said = net(add_noise(x, randn(x), t), t, long(text), told)
             loss = F.mse_loss(said.float(), x)
         elif part == "decoder":
-            x = pictures[rows].float() / 127.5 - 1
-            noise, about = randn(x), long(seen[rows])
+            x = data["latents"][rows].float()
+            noise, about = randn(x), long(data["seen"][rows].float())
             about = about + 0.1 * randn(about)  # the prior is not exact either
-            with torch.autocast(kind, torch.bfloat16):
+            with half(device):
                 said = net(add_noise(x, noise, t), t, about, told)
             loss = F.mse_loss(said.float(), velocity(x, noise, t))
         else:
-            x = pictures[rows].float() / 127.5 - 1
+            x = data["pictures"][rows].float() / 127.5 - 1
             small = F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
             noise, blur = randn(x), rand(batch) * 0.35
             small = add_noise(small, randn(small), blur)
-            with torch.autocast(kind, torch.bfloat16):
+            with half(device):
                 said = net(add_noise(x, noise, t), t, small, blur)
             loss = F.mse_loss(said.float(), velocity(x, noise, t))
-        optimiser.zero_grad()
+        net.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in both:
+            optimiser.step()
         average.update(net, step)
         running = (
             loss.detach() if running is None else running.lerp(loss.detach(), 0.01)
         )
         if clock.due:
             print(f"{part}: step {step} {share:.2f} loss {running:.4f}", flush=True)
+        if save and time.time() - saved > 300:
+            saved = time.time()
+            save(average.state, round(float(running), 4))
     net.load_state_dict(average.state)
+    if save:
+        save(average.state, round(float(running), 4))
     return round(float(running), 4)
+
+
+def optimisers(net, part: str, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the decoder's blocks, AdamW for all else."""
+    blocks = net.blocks.parameters() if part == "decoder" else []
+    inner = [p for p in blocks if p.ndim == 2 and len(p) > 6]
+    known = {id(p) for p in inner}
+    rest = groups(net, 0.01)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in known]
+    adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), fused=fused)
+    return [adam, Muon(inner, weight_decay=0.01)] if inner else [adam]
 
 
 def train(
@@ -141,58 +145,85 @@ def train(
     batch: int | None = None,
     part: str = "all",
     eyes: str = "pocket",
+    views: int = albums.VIEWS,
+    init: Path | None = None,
     album: Path | None = None,
     split=None,
     config: Config | None = None,
+    codes: vqgan.VQGAN | None = None,
 ) -> Unclip:
     """Train the three networks, or one ``part``, ``steps`` or ``seconds`` each.
 
-    ``eyes``: the CLIP in whose space they work. Each part is saved as OUT-PART; all
-    three together then become the file that is shipped, OUT.
+    ``eyes``: the CLIP in whose space they work; ``views``: of each drawing; ``init``: a
+    file of one part to go on from. Each part is saved as OUT-PART, every five minutes
+    too; all three together then become the file that is shipped, OUT.
     """
     torch.manual_seed(seed)
     fast_kernels()
     parts = list(PEAK) if part == "all" else [part]
+    cache = WORK if split is None else None
     if split is None:
         _, split, _ = drawings.load()
     book = json.loads(album.read_text("utf-8")) if album else albums.build(split)
     guide = clip.load(eyes, device)
+    codes = (codes or vqgan.load("dalle")).to(device).eval()
     model = Unclip(config or Config(embed=guide.model.config.embed)).to(device)
-    model = model.to(memory_format=torch.channels_last)
+    before = {}
     for name in parts:
-        last = name == "upsampler"
-        data = {
-            "views": view_table(split, book, seed, device, 128, None, 2)
-            if last
-            else view_table(split, book, seed, device, 64, guide.model)
-        }
-        if name == "prior":
-            data["texts"] = text_table(book, guide.model, guide.tokenizer, device)
-        print(f"{name}: {len(data['views'][0])} views", flush=True)
+        net = getattr(model, name)
+        if init:
+            found, metadata = weights.read(init, "unclip part")
+            own = {k.removeprefix(f"{name}."): v for k, v in found.items()}
+            weights.load_state(net, own, init.name)
+            before = {"after": json.loads(metadata["card"])}
+        data = table(name, split, book, seed, device, views, guide, codes, cache)
+        if name == "decoder" and not init:
+            z = data["z"].float()
+            net.mean.copy_(z.mean((0, 2, 3)).view_as(net.mean))
+            net.spread.copy_(z.std((0, 2, 3)).view_as(net.spread))
+        if name == "decoder":
+            z = (data.pop("z").float() - net.mean) / net.spread
+            data["latents"] = z.half()
+        print(f"{name}: {len(data['entry'])} views", flush=True)
         clock, many = Clock(steps, seconds), batch or BATCH[name]
-        loss = train_part(name, model, data, clock, device, many, seed)
-        facts = {
-            "steps": clock.step,
-            "batch": many,
-            "loss": loss,
-            "minutes": round(clock.spent() / 60, 1),
-            "seed": seed,
-            "clip": None if last else guide.fingerprint,
-            "data": data_hash(),
-            "machine": machine(device),
-        }
-        print(name, "done", facts, flush=True)
-        if out:
-            state = getattr(model, name).state_dict()
+
+        def save(state, loss, name=name, clock=clock, many=many, before=before):
+            facts = {
+                "steps": clock.step,
+                "batch": many,
+                "loss": loss,
+                "minutes": round(clock.spent() / 60, 1),
+                "seed": seed,
+                "clip": None if name == "upsampler" else guide.fingerprint,
+                "vqgan": codes.card["mark"] if name == "decoder" else None,
+                "data": data_hash(),
+                "machine": machine(device),
+            } | before
+            print(name, facts, flush=True)
             tensors = {
                 f"{name}.{k}": v.half().cpu().contiguous() for k, v in state.items()
             }
             metadata = {"kind": "unclip part", "card": json.dumps(facts),
                         "config": json.dumps(vars(model.config))}  # fmt: skip
             weights.save(beside(out, name), tensors, metadata)
+
+        train_part(name, model, data, clock, device, many, seed, save if out else None)
     if out and part == "all":
         join(out)
     return model.eval()
+
+
+def table(part, split, book, seed, device, views, guide, codes, cache) -> dict:
+    """What a part learns from; see ``views.table``."""
+    if part == "upsampler":
+        return view_tables.table(split, book, seed, device, 2, size=LARGE, cache=cache)
+    data = view_tables.table(split, book, seed, device, views, eyes=guide, cache=cache)
+    if part == "prior":
+        data["texts"] = text_table(book, guide.model, guide.tokenizer, device)
+        return data
+    return data | view_tables.table(
+        split, book, seed, device, views, codes=codes, cache=cache
+    )
 
 
 def beside(out: Path, part: str) -> Path:
@@ -207,7 +238,8 @@ def join(out: Path) -> None:
         found, metadata = weights.read(beside(out, part), "unclip part")
         tensors |= found
         card[part] = json.loads(metadata["card"])
-        card["clip"] = card[part]["clip"] or card.get("clip")
+        for mark in ("clip", "vqgan"):
+            card[mark] = card[part].get(mark) or card.get(mark)
         config = metadata["config"]
     weights.save(out, tensors, {"kind": "unclip", "config": config,
                                 "card": json.dumps(card, sort_keys=True)})  # fmt: skip

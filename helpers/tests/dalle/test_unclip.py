@@ -1,0 +1,143 @@
+"""DALL-E 2: its networks' shapes, the walk back, what is refused. Small and random."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import vqgan
+from helpers.dalle import unclip
+from helpers.dalle.unclip import Config, Painter, Unclip
+
+
+class Eyes:
+    """Stands for a CLIP: the mean colours of a picture, the letters of a text."""
+
+    fingerprint = "eyes"
+
+    def embed_texts(self, texts):
+        rows = [[float(t.count(c)) + 0.1 for c in "abcdefghijkl"] for t in texts]
+        return F.normalize(torch.tensor(rows), dim=-1)
+
+    def embed_images(self, pictures):
+        x = torch.stack([torch.as_tensor(p).float() for p in pictures])
+        return F.normalize(F.adaptive_avg_pool2d(x, 2).flatten(1), dim=-1)
+
+
+@pytest.fixture(scope="module")
+def painter():
+    torch.manual_seed(0)
+    sizes = vqgan.Config(
+        ch=8, ch_mult=(1, 1, 1, 1), num_res_blocks=1, fold=2,
+        resolution=128, z_channels=8, embed_dim=4, n_embed=32,
+    )  # fmt: skip
+    c = Config(embed=12, prior_width=16, prior_layers=1, latent=4, grid=8,
+               decoder_width=32, decoder_layers=2, decoder_heads=2,
+               upsampler=(8, 8, 8), clock=16)  # fmt: skip
+    model = Unclip(c)
+    for p in model.parameters():  # zeros at the start would hide what is never used
+        torch.nn.init.normal_(p, std=0.1)
+    return Painter(model, Eyes(), vqgan.VQGAN(sizes).eval(), {})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_captions_become_pictures(painter, count):
+    texts = ["a bag", "big", "dice"][:count]
+    out = painter.draw(texts, steps=2)
+    assert out.shape == (count, 3, 128, 128) and 0 <= out.min() <= out.max() <= 1
+    again = painter.draw(texts, steps=2)
+    torch.testing.assert_close(out, again)
+    assert (painter.draw(texts, seed=1, steps=2) != out).any()
+
+
+def test_every_input_reaches_the_decoder(painter):
+    net, g = painter.model.decoder, torch.Generator().manual_seed(0)
+    x, seen = torch.randn(2, 4, 8, 8, generator=g), torch.randn(2, 12, generator=g)
+    t, told = torch.tensor([0.3, 0.6]), torch.ones(2, dtype=torch.bool)
+    out = net(x, t, seen, told)
+    assert out.shape == x.shape
+    for other in (
+        net(x + 0.1, t, seen, told),
+        net(x, t + 0.1, seen, told),
+        net(x, t, seen + 1, told),
+        net(x, t, seen, ~told),
+    ):
+        assert not torch.allclose(out, other)
+    alone = net(x[1:], t[1:], seen[1:], told[1:])
+    torch.testing.assert_close(out[1:], alone)
+    assert torch.equal(net(x, t, seen, ~told), net(x, t, 0 * seen, ~told))
+
+
+def test_at_first_the_blocks_do_nothing():
+    torch.manual_seed(0)
+    block = unclip.DecoderBlock(16, 2)
+    x = torch.randn(2, 9, 16)
+    assert torch.equal(block(x, torch.zeros(2, 6, 16)), x)
+
+
+def test_latents_and_pictures_belong_together(painter):
+    net = painter.model.decoder
+    net.mean.fill_(0.5)
+    net.spread.fill_(2.0)
+    x = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    z = painter.latents(x)
+    torch.testing.assert_close(z * 2 + 0.5, painter.vqgan.encode(x * 2 - 1))
+    codes = painter.vqgan.to_codes(x * 2 - 1)
+    wanted = ((painter.vqgan.from_codes(codes) + 1) / 2).clamp(0, 1)
+    torch.testing.assert_close(painter.paint(z), wanted)
+
+
+def test_variations_and_the_walk_back(painter):
+    picture = torch.rand(3, 64, 64)
+    many = painter.variations(picture, 2, steps=2)
+    assert many.shape == (2, 3, 128, 128) and (many[0] != many[1]).any()
+    z = painter.latents(torch.rand(1, 3, 128, 128))
+    noise = painter.recover(z, painter.look([picture]), steps=3)
+    assert noise.shape == z.shape and (noise != z).any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_between_walks_on_the_sphere(share):
+    a, b = torch.eye(3)[0], torch.eye(3)[1]
+    angle = torch.tensor(share * torch.pi / 2)
+    wanted = torch.stack([angle.cos(), angle.sin(), torch.tensor(0.0)])
+    torch.testing.assert_close(unclip.between(a, b, share), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("knobs", [{"guidance": -1}, {"guidance": float("nan")},
+                                   {"steps": 0}])  # fmt: skip
+def test_knobs_out_of_range_are_refused(painter, knobs):
+    with pytest.raises(ValueError, match="0 or more|1 or more"):
+        painter.draw("a bag", **knobs)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="choose unclip"):
+        unclip.load("nothing")
+
+
+def test_a_step_of_every_training_part_lowers_the_loss(painter):
+    pytest.importorskip("tqdm")
+    from helpers.workshop.recipes import unclip as recipe
+    from helpers.workshop.run import Clock
+
+    g = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    model = Unclip(painter.model.config)
+    data = {
+        "entry": torch.arange(8) % 2,
+        "latents": torch.randn(2, 4, 8, 8, generator=g)[torch.arange(8) % 2],
+        "seen": torch.randn(2, 12, generator=g)[torch.arange(8) % 2],
+        "pictures": torch.randint(0, 255, (8, 3, 128, 128), generator=g).byte(),
+        "texts": (torch.randn(2, 12, generator=g), torch.tensor([[0, 1], [1, 1]])),
+    }
+    kept = []
+
+    def save(state, loss):
+        kept.append(loss)
+
+    for part in ("prior", "decoder"):
+        recipe.train_part(part, model, data, Clock(1), "cpu", 8, 0, save)
+        recipe.train_part(part, model, data, Clock(300), "cpu", 8, 0, save)
+        assert kept[-1] < 0.95 * kept[-2], part
+    last = recipe.train_part("upsampler", model, data, Clock(2), "cpu", 2)
+    assert last > 0
