@@ -47,7 +47,7 @@ def free_cores(seconds: float = 0.2) -> int:
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(many)
     allowed = float(len(mine))
     try:
-        quota, period = QUOTA.read_text().split()
+        quota, period = QUOTA.read_text("utf-8").split()
         allowed = min(allowed, int(quota) / int(period))
     except (OSError, ValueError):  # no container, or "max"
         pass

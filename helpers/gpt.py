@@ -1,11 +1,10 @@
 """GPT: the next token from all before it, with a cache for fast sampling.
 
-Dims: B batch, T tokens, C channels (width), V vocabulary. One model serves the prior
-over VQGAN codes (notebook 04) and DALL-E. Its blocks are those of blocks.py, pre-norm
-as in GPT-2.
+Dims: B batch, T tokens, C channels (width), V vocabulary. DALL-E (notebooks 04
+and 07) is one over captions and codes. Its blocks are those of blocks.py, pre-norm as
+in GPT-2.
 """
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from .blocks import Block
 
 @dataclass
 class Config:
-    """Sizes of a GPT; the defaults are those of our prior.
+    """Sizes of a GPT.
 
     A sequence is ``conditions`` condition tokens, then the codes of a picture. Ids of
     condition tokens come after the codes in the vocabulary.
@@ -85,25 +84,6 @@ class GPT(nn.Module):
         for n, block in enumerate(self.blocks):
             x = block(x, causal=True, cache=cache[n] if cache is not None else None)
         return F.linear(self.norm(x), self.token.weight)  # tied to the embedding
-
-
-OLD_NAMES = (  # of files from before GPT and CLIP shared a block
-    (r"\.attn\.qkv\.(weight|bias)$", r".attn.in_proj_\1"),
-    (r"\.attn\.out\.", ".attn.out_proj."),
-    (r"\.norm([12])\.", r".ln_\1."),
-    (r"\.mlp\.0\.", ".mlp.c_fc."),
-    (r"\.mlp\.2\.", ".mlp.c_proj."),
-)
-
-
-def current_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a GPT file of any age under the names of today."""
-    out = {}
-    for name, value in tensors.items():
-        for old, new in OLD_NAMES:
-            name = re.sub(old, new, name)
-        out[name] = value
-    return out
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:

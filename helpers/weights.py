@@ -14,7 +14,7 @@ from .download import sha256
 
 
 def save_model(path: Path, kind: str, model, card: dict, extra=None, **more) -> None:
-    """Save any other network of ours (``kind``: "vqgan", "prior") as fp16 safetensors.
+    """Save any other network of ours (``kind``: "vqgan", "gan") as fp16 safetensors.
 
     ``extra``: further tensors; ``more``: what else it needs, as JSON in the metadata.
     """

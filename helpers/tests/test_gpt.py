@@ -1,4 +1,4 @@
-"""GPT: the cache, causality, the sampling filters, and the prior's bad input."""
+"""GPT: the cache, causality, the sampling filters."""
 
 import pytest
 import torch
@@ -104,16 +104,3 @@ def test_first_token_has_the_chances_of_the_model():
 
 def test_config_counts_the_context():
     assert gpt.Config().context == 258
-
-
-def test_files_of_old_names_still_load():
-    new = model().state_dict()
-    pairs = (("attn.in_proj_", "attn.qkv."), ("attn.out_proj.", "attn.out."))
-    pairs += (("ln_1", "norm1"), ("ln_2", "norm2"), ("c_fc", "0"), ("c_proj", "2"))
-    old = {}
-    for name, value in new.items():
-        for a, b in pairs:
-            name = name.replace(a, b)
-        old[name] = value
-    assert set(old) != set(new)
-    assert set(gpt.current_names(old)) == set(new) == set(gpt.current_names(new))

@@ -72,8 +72,8 @@ PAGES = (
     Page(
         "04_vqgan_internals",
         "VQGAN from the inside",
-        "turn pictures into codes and back, paint with codes, train one, sample from a "
-        "prior",
+        "turn pictures into codes and back, paint with codes, train one, let a "
+        "transformer write them",
         "01",
     ),
     Page(
@@ -91,14 +91,14 @@ PAGES = (
     ),
     Page(
         "07_dalle_one_stream",
-        "DALL-E: one stream of words and codes",
+        "DALL·E 1: words and pictures in one stream",
         "write a caption and let a transformer write the picture after it, code by "
         "code",
         "01, 04",
     ),
     Page(
         "08_dalle2_unclip",
-        "DALL-E 2: from CLIP's vectors back to pictures",
+        "DALL·E 2: from CLIP's vectors back to pictures",
         "turn a caption into a picture's vector and that vector into a picture, by "
         "diffusion",
         "01",

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from ... import clip, dream, vqgan
 from ...clip import fast, official
+from ...dalle import dalle1
 from ...dream import Settings
-from ...vqgan import prior
 from ...vqgan.published import IMAGENET
 from .timing import beside, median_time
 
@@ -75,9 +75,9 @@ def bench_vqgan() -> None:
         f", decodes {16 / median_time(lambda: pocket.from_codes(codes), 5):.0f}", end=""
     )
     print(" pictures/s at 128 px")
-    writer = prior.load("pocket", "cpu")
-    spent = median_time(lambda: writer.pictures(writer.sample(16)), 3)
-    print(f"prior: 16 pictures in {spent:.1f} s")
+    dalle = dalle1.load(device="cpu")
+    spent = median_time(lambda: dalle.draw(["a red apple"] * 16), 3)
+    print(f"DALL-E 1: 16 pictures in {spent:.1f} s")
 
 
 def usual_step(z, codes, guide, goal, optimiser, augment, cuts: int) -> None:
