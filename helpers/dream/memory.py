@@ -26,7 +26,7 @@ def room(device: torch.device) -> float:
     if device.type == "cuda":
         return free(device)
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
+        with open("/proc/meminfo", encoding="utf-8") as file:
             rows = dict(line.split(":", 1) for line in file)
         return int(rows["MemAvailable"].split()[0]) * 1024 / 1e6
     except (OSError, KeyError, ValueError):
