@@ -148,7 +148,7 @@ def test_every_field_is_tried():
     assert set(GOOD) == {f.name for f in fields(Settings)}
 
 
-@some(250)
+@some(180)
 @given(chosen=choices())
 def test_settings_give_a_picture_or_a_sentence(photo, chosen):
     try:
@@ -173,7 +173,7 @@ def png(tmp_path_factory):
     return files.save(path, dream(noises=((3, 0.5),)).run(progress=False))
 
 
-@some(150)
+@some(120)
 @given(st.integers(0, 10**6), st.binary(min_size=0, max_size=9), st.booleans())
 def test_a_damaged_png_is_read_or_refused(png, at, harm, cut):
     raw = png.read_bytes()
