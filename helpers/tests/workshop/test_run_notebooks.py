@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 
 import nbformat
 import numpy as np
@@ -96,3 +97,27 @@ def test_names_are_made_once_and_stay():
     assert sorted(names) == sorted(cell.id for cell in first.cells)
     data = next(c for c in first.cells if c.id == "05-loop").outputs[0].data
     assert list(data) == ["image/png"]
+
+
+def test_seconds_are_recorded_for_the_header(monkeypatch):
+    kept = {"00_start_here": 31}
+    monkeypatch.setattr(r, "run", lambda path: 29.6)
+    monkeypatch.setattr(r.pages, "stored", lambda name: dict(kept))
+    monkeypatch.setattr(r.pages, "store", lambda name, new: kept.update(new))
+    monkeypatch.setattr(r.pages, "write", lambda: kept.setdefault("written", True))
+    monkeypatch.setattr("sys.argv", ["run_notebooks", "03"])
+    for name in ("PYTHONHASHSEED", r.THREADS):
+        monkeypatch.setenv(name, "1")
+    r.main()
+    assert kept["03_text_to_image_search"] == 30 and kept["00_start_here"] == 31
+    assert kept["written"]
+
+
+def test_waiting_for_a_busy_core_does_not_count(tmp_path):
+    path = tmp_path / "00_x.ipynb"
+    work = "import time\nwhile time.process_time() < 3: pass"
+    cells = [v4.new_code_cell(work), v4.new_code_cell("time.sleep(2)")]
+    nbformat.write(v4.new_notebook(cells=cells), path)
+    began = time.time()
+    seconds = r.run(path)
+    assert 2.5 < seconds < time.time() - began - 1.5
