@@ -128,6 +128,20 @@ def test_what_no_file_can_hold_is_refused(tmp_path):
         files.save(tmp_path / "c.png", mine)
 
 
+def test_a_file_of_the_first_version_gives_its_settings_alone(tmp_path):
+    def first(table):
+        old = table["settings"]
+        table.clear()
+        table.update(old)
+
+    path = tampered(saved(tmp_path / "a.png"), tmp_path / "b.png", first)
+    assert files.settings_of(path) == settings()
+    with pytest.raises(ValueError, match="does not say which models"):
+        files.again(path)
+    more = go_on(path, "a wolf", 2, [guide()])
+    assert more.run(progress=False).picture.shape == (3, 24, 32)
+
+
 def test_other_versions_are_said(tmp_path):
     path = saved(tmp_path / "a.png")
 
