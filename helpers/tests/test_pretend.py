@@ -17,7 +17,7 @@ from helpers.course import checks, plots
 from helpers.dalle import dalle1, diffusion, drawings, unclip
 from helpers.dream import Dream, Settings, losses
 from helpers.pictures import array, on_background, to_image
-from helpers.vqgan import gan, prior, published, quantizers
+from helpers.vqgan import gan, published, quantizers
 from helpers.workshop.recipes.gan import shaken
 
 from . import pretend
@@ -154,11 +154,7 @@ def test_vqgan_learns(gpu):
     assert published.load_discriminator() is not None
 
 
-def test_drawing_from_a_prior_and_a_gan(gpu):
-    model = prior.load()
-    begin = torch.zeros(1, model.model.config.grid**2 - 2, dtype=torch.long)
-    codes = model.sample(1, begin=begin)
-    assert model.pictures(codes).device == gpu
+def test_drawing_from_a_gan(gpu):
     maker = gan.load()
     x = maker(maker.sample(2, torch.Generator().manual_seed(0)))
     assert x.device == gpu and shaken(x, torch.Generator()).device == gpu
@@ -210,7 +206,7 @@ def test_dalle_1(gpu):
     begin = torch.zeros(1, grid**2 - 2, dtype=torch.long)
     codes = model.draw_codes(["a red apple"], begin=begin)
     assert codes.device == gpu and model.pictures(codes).device == gpu
-    assert model.likelihood(["a red apple"], codes.cpu()).shape == (1,)
+    assert model.losses(["a red apple"], codes.cpu()).shape == (1, grid**2)
     assert len(model.describe(codes, temperature=1.0)) == 1
     x, cosine = model.best_of(
         "an apple", 2, clip.load("scratch"), begin=begin.repeat(2, 1)
@@ -221,12 +217,14 @@ def test_dalle_1(gpu):
 def test_dalle_2(gpu):
     if not (paths.MODELS / "unclip.safetensors").exists():
         model = unclip.Unclip(unclip.Config())
-        model = unclip.Painter(model.to(gpu), clip.load("pocket"), {})
+        codes = vqgan.load("dalle")
+        model = unclip.Painter(model.to(gpu), clip.load("pocket"), codes, {})
     else:
         model = unclip.load()
     seen = model.imagine(["a red apple"], steps=2)
     small = model.decode(seen, steps=2)
-    assert model.enlarge(small, steps=1).device == gpu
+    assert model.finish(small).device == gpu
+    assert model.latents(model.paint(small).cpu()).device == gpu
     assert model.recover(small, seen, steps=1).device == gpu
     mean = unclip.between(seen[0], seen[0].roll(1), torch.linspace(0, 1, 3))
     assert mean.device == gpu

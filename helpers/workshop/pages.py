@@ -92,9 +92,9 @@ PAGES = (
     Page(
         "07_dalle_one_stream",
         "DALL·E 1: words and pictures in one stream",
-        "write a caption and let a transformer write the picture after it, code by "
-        "code",
-        "01, 04",
+        "let a transformer write pictures behind captions, CLIP choose, halves be "
+        "completed",
+        "04",
     ),
     Page(
         "08_dalle2_unclip",
@@ -105,10 +105,10 @@ PAGES = (
     ),
     Page(
         "09_many_machines",
-        "Training on many machines",
-        "split a batch, a loss and a model over several processes, and count what "
-        "travels",
-        "01",
+        "Many machines",
+        "split a batch and a collection over machines; what a million and a billion "
+        "pictures take",
+        "01, 03",
     ),
 )
 
