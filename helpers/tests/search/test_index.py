@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -511,3 +512,30 @@ def test_a_target_that_cannot_be_written(index, tmp_path):
         with pytest.raises(OSError, match="cannot be written") as caught:
             index.save(bad)
         assert "\n" not in str(caught.value)
+
+
+ELSEWHERE = """
+import sys, os
+from helpers.search import ImageIndex
+from helpers.tests.test_fuzz import Tiny
+ImageIndex.build(sys.argv[1], Tiny(), progress=False).save(sys.argv[2])
+print(sys.getfilesystemencoding())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="locales of Linux")
+def test_an_index_made_under_another_locale(tmp_path):
+    # LibrePhotos#125: a Persian name where the code page is not UTF-8
+    from helpers.tests.test_fuzz import Tiny
+
+    picture = grey(tmp_path / "a" / "سیب.png", 40)
+    env = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    where = [str(tmp_path / "a"), str(tmp_path / "i")]
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, *where],
+        cwd=paths.ROOT, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-500:]
+    assert "utf" not in ran.stdout
+    assert ImageIndex.load(tmp_path / "i", Tiny()).paths == [str(picture)]
