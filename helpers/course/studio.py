@@ -225,7 +225,7 @@ class Studio(Panel):
             self.say("stopping after this step …")
 
     def run(self) -> str:
-        self.stop.disabled = False
+        self.stop.disabled, self.keep.disabled = False, True
         self.bar.layout.visibility = "visible"
         began, self.bar.value = time.time(), 0
         dream = self.dream = None
@@ -238,7 +238,7 @@ class Studio(Panel):
                 raise
             dream.notes.append(f"{sentence(error)} The best picture is kept.")
         finally:
-            self.stop.disabled = True
+            self.stop.disabled, self.keep.disabled = True, self.drawing is None
             self.bar.layout.visibility = "hidden"
         best = dream.best
         if best is None:
@@ -303,7 +303,7 @@ class Studio(Panel):
             go = glass(lambda d=drawing: self.look(d), drawing.text, style, full())
             rows.append(over(image, go, width=56, height=56))
         for row in rows:
-            row.layout.margin = "2px"
+            row.layout.margin, row.layout.border = "2px", f"1px solid {FAINT}"
         self.shelf.children = tuple(rows)
 
     def save(self) -> None:

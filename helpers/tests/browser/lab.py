@@ -20,7 +20,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update"
 ).split()
-PATIENCE = 300  # seconds for a page, a kernel, a notebook: CI machines are busy
+PATIENCE = 600  # seconds for a page, a kernel, a notebook: CI machines are busy
 SOON = 60  # seconds for the answer of a panel
 
 

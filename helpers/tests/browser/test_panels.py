@@ -292,7 +292,7 @@ def test_studio_draws_stops_saves_and_remembers(book, lab, uploads):
     steps.press("Enter")
     prompt.fill("a red house")
     prompt.press("Enter")
-    says(box, "s left")
+    says(box, " left")
     book.shot("studio-drawing", box)
     prompt.press("Enter")  # one run at a time
     driver.expect(box.locator("button", has_text="Draw")).to_be_disabled()

@@ -1,5 +1,6 @@
 """The panels of 00, 02 and 03, worked without a browser."""
 
+import functools
 import io
 import threading
 from datetime import datetime
@@ -9,34 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers import clip
 from helpers.course import panels
 from helpers.search import ImageIndex
 
 
-class Model:
-    """Stands for a CLIP: red, green and blue are three directions."""
-
-    name, fingerprint = "toy", "toy"
-    words = ("red", "green", "blue")
-
-    def embed_texts(self, texts):
-        texts = [texts] if isinstance(texts, str) else texts
-        rows = [[float(c in t) + 0.1 for c in self.words] for t in texts]
-        return torch.nn.functional.normalize(torch.tensor(rows), dim=1)
-
-    def embed_images(self, pictures):
-        rows = []
-        for picture in pictures:
-            image = Image.open(
-                io.BytesIO(picture) if type(picture) is bytes else picture
-            )
-            rows.append(
-                torch.tensor(image.convert("RGB").resize((1, 1)).getpixel((0, 0)))
-            )
-        return torch.nn.functional.normalize(torch.stack(rows).float() + 1, dim=1)
-
-    def probabilities(self, images, weights):
-        return (20 * images @ weights.T).softmax(1)
+@functools.cache
+def model():
+    return clip.load("scratch", "cpu")
 
 
 def png(colour: str) -> bytes:
@@ -61,14 +42,18 @@ def classify(tmp_path):
     for colour in ("red", "blue"):
         (tmp_path / f"{colour}.png").write_bytes(png(colour))
     shelf = {c: tmp_path / f"{c}.png" for c in ("red", "blue")}
-    return panels.ClassifyPanel(Model(), shelf, "red, green, blue", "a {}")
+    return panels.ClassifyPanel(model(), shelf, "red, green, blue", "a {}")
+
+
+def colours() -> torch.Tensor:
+    """A red, a green and a blue picture, (3, 3, 32, 32) uint8."""
+    return torch.eye(3).mul(255).byte().view(3, 3, 1, 1).repeat(1, 1, 32, 32)
 
 
 def gallery(**more):
     names = ["folder/red.one.png", "green · photo 17", "blue"]
-    pictures = torch.eye(3).mul(255).byte().view(3, 3, 1, 1).expand(-1, -1, 8, 8)
-    index = ImageIndex(Model(), names, torch.eye(3))
-    return panels.IndexPanel(index, lambda n: pictures[n], **more)
+    index = ImageIndex(model(), names, model().embed_images(colours()))
+    return panels.IndexPanel(index, lambda n: colours()[n], **more)
 
 
 def test_every_panel_opens_with_a_result(classify):
@@ -78,8 +63,8 @@ def test_every_panel_opens_with_a_result(classify):
     assert found.status.value.startswith("best of 3: green (")
     assert found.image.value.count("<figure") == 3
     assert "photo 17" not in found.image.value and ">red.one<" in found.image.value
-    pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
-    search = panels.SearchPanel(Model(), pictures, torch.eye(3), list("abc"), "blue")
+    vectors = model().embed_images(colours())
+    search = panels.SearchPanel(model(), colours(), vectors, list("abc"), "blue")
     assert search.status.value.startswith("best of 3: c (")
 
 
@@ -124,13 +109,16 @@ def test_a_gallery_by_words_and_picture():
     assert "Give words" in panel.status.value and panel.weight.disabled
 
 
-def test_classes_in_any_script_many_of_them_and_signs(classify):
+def test_classes_in_any_script_many_of_them_and_signs(classify, monkeypatch):
     classify.classes.value = "red،green؛ blue, <b>, $\\foo$"
     classify.button.click()
     assert "&lt;b&gt;" in classify.image.value and "<b>" not in classify.image.value
     classify.classes.value = ",".join(f"red {n}" for n in range(30))
     classify.button.click()
     assert "the first 10 of 30 classes are shown" in classify.status.value
+    assert "guess" not in classify.status.value
+    monkeypatch.setattr(panels, "UNSURE", 0.999)
+    classify.button.click()
     assert "that is a guess" in classify.status.value
 
 
