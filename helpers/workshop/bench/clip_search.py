@@ -1,5 +1,7 @@
 """Speed of CLIP and of search: see ``python -m helpers.workshop.bench clip|search``."""
 
+import contextlib
+import ctypes
 import gc
 import resource
 import tempfile
@@ -130,7 +132,6 @@ def bench_search(sizes=(10_000, 100_000, 1_000_000), folder=None) -> None:
                 flush=True,
             )
             del near
-            gc.collect()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"  memory of the process at most {peak:.1f} GB", flush=True)
 
@@ -172,7 +173,13 @@ def ways(x: np.ndarray, folder=None) -> dict:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now (0 where the system hides it)."""
+    """Bytes of memory that this process holds now (0 where the system hides it).
+
+    What was freed is given back first, so that it cannot hide what is made next.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
     except OSError:
