@@ -13,7 +13,7 @@ from .charts import (
     tradeoff,
     training,
 )
-from .codes import code_grid, growth, heat, one_picture, painting
+from .codes import code_grid, growth, heat, one_picture, overlay, painting
 from .galleries import (
     flat_map,
     grid,
@@ -35,6 +35,7 @@ __all__ = [
     "histogram",
     "intervals",
     "one_picture",
+    "overlay",
     "painting",
     "picture_and_bars",
     "plt",

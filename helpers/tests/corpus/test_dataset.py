@@ -190,3 +190,18 @@ def test_photos_dev_is_a_third_of_each_class_and_always_the_same():
     for name in {c["fine"] for c in split.cards if c.get("fine")}:
         many = [sum(c.get("fine") == name for c in s.cards) for s in (dev, split)]
         assert abs(many[0] - many[1] / 3) < 1
+
+
+def test_some_cards_are_loaded_without_the_others(monkeypatch):
+    def mammal(card):
+        return card.get("coarse") == "mammal"
+
+    monkeypatch.setattr(dataset, "_loaded", {})
+    some = corpus.load("photos", size=32, progress=False, keep=mammal)
+    assert dataset._loaded == {} and 0 < len(some) < 200
+    whole = corpus.load("photos", size=32, progress=False)
+    again = corpus.load("photos", size=32, progress=False, keep=mammal)
+    for part in (whole.select(mammal), again):
+        assert part.cards == some.cards and torch.equal(part.rgba, some.rgba)
+    nothing = corpus.load("photos", size=32, progress=False, keep=lambda card: False)
+    assert len(nothing) == 0 and nothing.pictures().shape == (0, 3, 32, 32)
