@@ -9,6 +9,7 @@ Dims: N pictures, C different captions, D embedding.
 """
 
 import csv
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import weights
 from . import files, official
 from .embedder import Embedder
 
@@ -112,17 +114,27 @@ def fold(model: Embedder, A: Tensor) -> Embedder:
     return Embedder(name, network, model.tokenizer, card, model.device)
 
 
+def tuned(path: Path) -> bool:
+    """Is this a file that ``tune`` has written?"""
+    try:
+        metadata = weights.read(path, "clip")[1]
+    except ValueError:
+        return False
+    return "tuned from" in json.loads(metadata["card"])
+
+
 def tune(folder, model: Embedder, out, share: float = 0.5, steps: int = 100) -> Path:
     """Learn the pairs of a folder and save the tuned model to ``out`` (.safetensors).
 
-    ``share``: how much of the change stays. ``clip.load(out)`` reads the file. Raises
+    ``share``: how much of the change stays. ``clip.load(out)`` reads the file; an
+    earlier tuned model of that name is replaced, any other file is not. Raises
     FileNotFoundError or ValueError with one sentence.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
         raise ValueError(f"{out} must end in .safetensors, or no load would know it.")
-    if out.exists():
-        raise ValueError(f"There is a file {out} already: choose another name.")
+    if out.exists() and not tuned(out):
+        raise ValueError(f"{out} is there and no tuned model: choose another name.")
     found, captions = read_pairs(folder)
     words = model.embed_texts(captions)
     A = mixed(fit(model.embed_images(found), words, steps), share)

@@ -91,8 +91,16 @@ def test_the_file_is_the_matrix_built_in(tmp_path, name):
     torch.testing.assert_close(mine.embed_texts(["a cat"]), model.embed_texts("a cat"))
     torch.testing.assert_close(model.embed_images(files), x)  # the old one stays
     assert mine.card["tuned from"] == name and mine.card["tuned on"]["pairs"] == 2
-    with pytest.raises(ValueError, match="already"):
-        tune.tune(pairs, model, out)
+    tune.tune(pairs, model, out, steps=1)  # a second try may replace the first
+    other = tmp_path / "other.safetensors"
+    for content in (
+        b"something else",
+        (paths.MODELS / "scratch.safetensors").read_bytes(),
+    ):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match="choose another name"):
+            tune.tune(pairs, model, other)
+        assert other.read_bytes() == content
     with pytest.raises(ValueError, match="must end in"):
         tune.tune(pairs, model, tmp_path / "mine.pt")
 
