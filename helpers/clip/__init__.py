@@ -2,6 +2,7 @@
 
 from .embedder import Embedder, load
 from .model import CLIP, Config, contrastive_loss, siglip_loss
+from .where import where
 
 __all__ = [
     "CLIP",
@@ -10,4 +11,5 @@ __all__ = [
     "contrastive_loss",
     "load",
     "siglip_loss",
+    "where",
 ]

@@ -5,6 +5,8 @@ no training sees them.
 """
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from .. import corpus, metrics, paths
 from ..corpus import colours
@@ -168,14 +170,30 @@ def table(name: str) -> dict[str, float]:
     return {key: value for part in parts for key, value in part(model).items()}
 
 
-def without_imagenet(name: str = "pocket") -> Embedder:
-    """The same model, but what its ImageNet classifier says adds nothing (ConSE off).
+@torch.no_grad()
+def ways(model: Embedder, pictures, batch: int = 64) -> dict[str, Tensor]:
+    """Pictures with and without what ImageNet's classifier says: {way: (N, D)}.
 
-    Its plain branch still sees; only the word vectors of the 1,000 classes are zero.
+    pictures: (N, 3, H, W) uint8. One look serves both: the image tower of ``pocket``
+    adds what its ImageNet classes say (ConSE), and that part is taken off again. A
+    model without such a part gives one row, "whole".
     """
-    model = load(name)
-    torch.nn.init.zeros_(model.model.visual.classes.weight.data)
-    return model
+    tower = model.model.visual
+    if not hasattr(tower, "classes"):
+        return {"whole": model.embed_images(pictures, batch)}
+    kept, rows = [], {"with ImageNet": [], "without": []}
+    sums = tower.register_forward_hook(lambda _, given, out: kept.append(out.float()))
+    said = tower.classes.register_forward_hook(lambda _, given, out: kept.append(out))
+    try:
+        for part in pictures.split(batch):
+            kept.clear()
+            rows["with ImageNet"].append(model.embed_images(part, batch))
+            said_part, whole = kept
+            rows["without"].append(F.normalize(whole - said_part, dim=-1).cpu())
+    finally:
+        sums.remove()
+        said.remove()
+    return {name: torch.cat(parts) for name, parts in rows.items()}
 
 
 def imagenet_names() -> set[str]:

@@ -136,6 +136,30 @@ def predict(images: Tensor, weights: Tensor, scale: float = 100.0) -> Tensor:
     return (scale * images @ weights.T).softmax(dim=-1)
 
 
+def fit_yes(cosines: Tensor, fits: Tensor) -> tuple[float, float]:
+    """Scale and bias that turn a cosine into "does this text fit?" (Platt 1999).
+
+    cosines (P,) of pairs of a picture and a text, fits (P,) bool. Pairs that fit count
+    as much in all as those that do not: before looking, both are as likely. Choose
+    them on other data than you test on.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if not (fits.any() and (~fits).any()):
+        raise ValueError("Give pairs that fit and pairs that do not: both are needed.")
+    model = LogisticRegression(C=1e4, class_weight="balanced", max_iter=1000)
+    model.fit(cosines.double().numpy()[:, None], fits.numpy())
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def yes(images: Tensor, weights: Tensor, scale: float, bias: float) -> Tensor:
+    """Each class alone, as SigLIP asks: (N, D), (C, D) -> (N, C) in [0, 1].
+
+    The rows need not sum to 1: none, one or several classes may fit.
+    """
+    return (scale * images @ weights.T + bias).sigmoid()
+
+
 def probe(train: Tensor, labels: Tensor, test: Tensor, C: float = 10.0) -> Tensor:
     """A linear probe: logistic regression on frozen vectors (CLIP §3.2).
 

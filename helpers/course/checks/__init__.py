@@ -1,6 +1,6 @@
 """Checks for exercises, one file a page, and for "the helper is the same thing"."""
 
-from .classifying import best_scale, ensemble, top_five
+from .classifying import best_scale, ensemble, none_of_these, top_five
 from .codes import keep_top_k, nearest_code, perplexity
 from .compare import same
 from .contrast import cosine_matrix, many_positives, retrieval
@@ -28,6 +28,7 @@ __all__ = [
     "mirror_loss",
     "mixed_query",
     "nearest_code",
+    "none_of_these",
     "palette_distance",
     "perplexity",
     "prompt_loss",

@@ -140,3 +140,46 @@ def best_scale(function) -> None:
     }
     hint = "take the scale with the smallest mean of -log p(true class)"
     exercise(function, oracle, cases, slips, hint)
+
+
+def none_of_these(function) -> None:
+    """02, exercise 4: the best class, or -1 where even the best is too low."""
+
+    def oracle(scores, threshold):
+        rows = scores.tolist()
+        best = [row.index(max(row)) if max(row) >= threshold else -1 for row in rows]
+        return torch.tensor(best)
+
+    def answer(scores, low):
+        best = scores.argmax(1)
+        return torch.where(low(scores), -torch.ones_like(best), best)
+
+    d = Draw(3)
+    shapes = ((1, 2), (7, 3), (3, 7), (5, 5), (12, 4), (1, 9), (20, 2), (6, 8))
+    cases = [(d.colours(n, c), 0.3 + 0.5 * d.colours(1).item()) for n, c in shapes]
+    cases += [(s - 0.5, t - 0.5) for s, t in cases[1:4]]
+    edge = torch.tensor([[0.5, 0.25], [0.125, 0.5], [0.25, 0.125]])
+    cases += [(edge, 0.5), (edge, 0.75), (edge - 1, -2.0), (-edge, 0.0)]
+    slips = {
+        "a score that equals the threshold is still an answer": lambda s, t: answer(
+            s, lambda s: s.amax(1) <= t
+        ),
+        "it must be the best score that is too low, not the worst": (
+            lambda s, t: answer(s, lambda s: s.amin(1) < t)
+        ),
+        "you judge by the mean of the scores, take the best": lambda s, t: answer(
+            s, lambda s: s.mean(1) < t
+        ),
+        "you never say -1": lambda s, t: s.argmax(1),
+        "none is -1, not the number of classes": lambda s, t: torch.where(
+            s.amax(1) < t, torch.full((len(s),), s.shape[1]), s.argmax(1)
+        ),
+        "you turned it round: -1 where the best is high": lambda s, t: answer(
+            s, lambda s: s.amax(1) >= t
+        ),
+        "you return the best score, not its class": lambda s, t: torch.where(
+            s.amax(1) < t, torch.full((len(s),), -1.0), s.amax(1)
+        ),
+    }
+    hint = "the place of the largest score, or -1 if that score is below the threshold"
+    exercise(function, oracle, cases, slips, hint)

@@ -13,7 +13,7 @@ from .charts import (
     tradeoff,
     training,
 )
-from .codes import code_grid, growth, heat, one_picture
+from .codes import code_grid, growth, heat, one_picture, overlay
 from .galleries import (
     flat_map,
     grid,
@@ -35,6 +35,7 @@ __all__ = [
     "histogram",
     "intervals",
     "one_picture",
+    "overlay",
     "picture_and_bars",
     "plt",
     "png",

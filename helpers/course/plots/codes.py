@@ -1,4 +1,4 @@
-"""Figures of notebooks 04 to 06: code grids, heat maps, palettes, growing pictures."""
+"""Figures of 02 and 04 to 06: code grids, heat maps, palettes, growing pictures."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -47,6 +47,33 @@ def heat(pictures, maps, titles: list[str], label: str) -> None:
     for ax in axes.flat:
         ax.set_axis_off()
     figure.colorbar(shown, ax=axes[1].tolist(), label=label, shrink=0.8)
+    plt.show()
+
+
+def overlay(pictures, maps, titles: list[str], columns: int = 4) -> None:
+    """Maps (h, w) laid over their grey pictures: red speaks for, blue against.
+
+    Each map has a scale of its own, from minus to plus its largest size.
+    """
+    style()
+    count = len(pictures)
+    rows = -(-count // columns)
+    size = (1.9 * columns, 2.15 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for place, ax in enumerate(axes.flat):
+        ax.set_axis_off()
+        if place >= count:
+            continue
+        grey = array(pictures[place]).mean(-1)
+        box = (0, grey.shape[1], grey.shape[0], 0)
+        ax.imshow(grey, cmap="gray", extent=box)
+        x = maps[place].detach().cpu()
+        high = float(x.abs().max())
+        ax.imshow(
+            x, cmap="coolwarm", vmin=-high, vmax=high, alpha=0.6, extent=box,
+            interpolation="bicubic",
+        )  # fmt: skip
+        ax.set_title(titles[place], fontsize=9)
     plt.show()
 
 

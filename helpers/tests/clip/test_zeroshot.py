@@ -74,6 +74,34 @@ def test_probe_separates_what_is_separable():
     assert zeroshot.probe(train, labels, test).tolist() == [0, 1, 2, 3]
 
 
+def test_yes_asks_each_class_alone():
+    """Against Platt's sigmoid with balanced classes, by gradient steps of our own."""
+    g = torch.Generator().manual_seed(0)
+    fits = torch.arange(600) % 6 == 0
+    cosines = 0.1 + 0.2 * fits + 0.08 * torch.randn(600, generator=g)
+    scale, bias = zeroshot.fit_yes(cosines, fits)
+    a = torch.tensor([10.0, 0.0], requires_grad=True)
+    weight = torch.where(fits, 3.0, 0.6)  # 600 / (2 * 100), 600 / (2 * 500)
+    optimiser = torch.optim.LBFGS([a], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        logit = a[0] * cosines + a[1]
+        out = F.binary_cross_entropy_with_logits(logit, fits.float(), weight)
+        out.backward()
+        return out
+
+    optimiser.step(loss)
+    assert (scale, bias) == pytest.approx(tuple(a.tolist()), rel=0.02)
+    assert 0.15 < -bias / scale < 0.25  # half way
+    x, w = torch.eye(2), torch.eye(2)[[0, 0, 1]]
+    out = zeroshot.yes(x, w, 10.0, -5.0)
+    want = torch.tensor([5.0, 5, -5, -5, -5, 5]).view(2, 3).sigmoid()
+    torch.testing.assert_close(out, want)
+    with pytest.raises(ValueError, match="both are needed"):
+        zeroshot.fit_yes(cosines, fits | True)
+
+
 @pytest.mark.parametrize(
     ("classes", "says"),
     [

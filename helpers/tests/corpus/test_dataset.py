@@ -202,3 +202,18 @@ def test_one_kind_of_thing():
     for nothing in ("zeppelin of cheese", "", "c.t"):
         with pytest.raises(ValueError, match="No picture of the corpus"):
             corpus.kind(nothing, size=16)
+
+
+def test_some_cards_are_loaded_without_the_others(monkeypatch):
+    def mammal(card):
+        return card.get("coarse") == "mammal"
+
+    monkeypatch.setattr(dataset, "_loaded", {})
+    some = corpus.load("photos", size=32, progress=False, keep=mammal)
+    assert dataset._loaded == {} and 0 < len(some) < 200
+    whole = corpus.load("photos", size=32, progress=False)
+    again = corpus.load("photos", size=32, progress=False, keep=mammal)
+    for part in (whole.select(mammal), again):
+        assert part.cards == some.cards and torch.equal(part.rgba, some.rgba)
+    nothing = corpus.load("photos", size=32, progress=False, keep=lambda card: False)
+    assert len(nothing) == 0 and nothing.pictures().shape == (0, 3, 32, 32)

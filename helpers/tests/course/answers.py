@@ -334,6 +334,51 @@ WRONG["best_scale"] = {
 }
 
 
+# 02 · none_of_these(scores, threshold)
+def none_by_loop(scores, threshold):
+    out = []
+    for row in scores:
+        best = int(row.argmax())
+        out.append(best if row[best] >= threshold else -1)
+    return torch.tensor(out)
+
+
+def none_by_numpy(scores, threshold):
+    x = array(scores)
+    return torch.from_numpy(np.where(x.max(1) >= threshold, x.argmax(1), -1))
+
+
+def none_where(low, other=-1):
+    def answer(scores, threshold):
+        best = scores.argmax(1)
+        best[low(scores, threshold)] = other
+        return best
+
+    return answer
+
+
+RIGHT["none_of_these"] = [none_by_loop, none_by_numpy]
+WRONG["none_of_these"] = {
+    "any too low": none_where(lambda s, t: (s < t).any(1)),
+    "second too low": none_where(lambda s, t: s.topk(2, 1).values[:, 1] < t),
+    "zero for none": none_where(lambda s, t: s.amax(1) < t, 0),
+    "softmax first": lambda s, t: none_by_loop(s.softmax(1), t),
+    "sigmoid first": lambda s, t: none_by_loop(s.sigmoid(), t),
+    "size of the score": lambda s, t: none_by_loop(s.abs(), t),
+    "margin": none_where(lambda s, t: s.amax(1) - s.topk(2, 1).values[:, 1] < t),
+    "threshold a half": lambda s, t: none_by_loop(s, 0.5),
+    "one for all": none_where(lambda s, t: (s < t).all().expand(len(s))),
+    "over the pictures": lambda s, t: none_by_loop(s.T, t),
+    "the first above": lambda s, t: torch.where(
+        (s >= t).any(1), (s >= t).long().argmax(1), -1
+    ),
+    "lowest class": none_where(lambda s, t: s.amin(1) < t),
+    "how many fit": lambda s, t: (s >= t).sum(1),
+    "sum too low": none_where(lambda s, t: s.sum(1) < t),
+    "always none": lambda s, t: torch.full((len(s),), -1),
+}
+
+
 # 03 · mixed_query(words, picture, weight)
 def mixed_by_loop(words, picture, weight):
     out = words.clone()

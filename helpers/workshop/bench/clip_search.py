@@ -181,7 +181,7 @@ def resident() -> int:
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc
     try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
+        pages = Path("/proc/self/statm").read_text("utf-8").split()[1]
     except OSError:
         return 0
     return int(pages) * resource.getpagesize()

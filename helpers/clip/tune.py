@@ -1,0 +1,145 @@
+"""Teach a CLIP of ours your own pairs: one matrix behind the image tower.
+
+A folder holds pictures and ``captions.csv``, one line a picture: "cat1.jpg, our cat
+Momo". The towers stay as they are; a matrix A (D, D), the identity at first, turns
+every picture's vector towards its caption. Mixed back with the identity it forgets less
+(WiSE-FT, Wortsman et al. 2022), and folded into the tower it costs nothing.
+
+Dims: N pictures, C different captions, D embedding.
+"""
+
+import csv
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import weights
+from . import files, official
+from .embedder import Embedder
+
+LIST = "captions.csv"
+
+
+def read_pairs(folder) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder and their captions, from its ``captions.csv`` (UTF-8).
+
+    Each line: file name, comma, caption; further commas belong to the caption. A first
+    line "file,caption" is skipped. Raises FileNotFoundError or ValueError with one
+    sentence that names the line.
+    """
+    folder = Path(folder)
+    table = folder / LIST
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"There is no {table}: write one line a picture, its file name, a comma "
+            "and its caption."
+        )
+    try:
+        lines = table.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{table} is not UTF-8 text: save it as UTF-8.") from None
+    found, captions = [], []
+    for number, row in enumerate(csv.reader(lines, skipinitialspace=True), 1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or (number == 1 and cells[:2] == ["file", "caption"]):
+            continue
+        name, caption = cells[0], ", ".join(cells[1:]).strip(" ,")
+        place = f"Line {number} of {table}"
+        if not (name and caption):
+            raise ValueError(f"{place} needs a file name, a comma and a caption.")
+        if not (folder / name).is_file():
+            raise ValueError(f"{place} names {name}, which is not in the folder.")
+        found.append(folder / name)
+        captions.append(caption)
+    if len(set(captions)) < 2:
+        raise ValueError(
+            f"{table} has {len(set(captions))} different captions; at least two are "
+            "needed, or there is nothing to tell apart."
+        )
+    return found, captions
+
+
+def fit(images: Tensor, words: Tensor, steps: int = 100, scale: float = 20.0) -> Tensor:
+    """Learn the matrix: pictures (N, D) and their captions (N, D) -> A (D, D).
+
+    Both of length 1; equal captions count as one class. Softmax over the captions,
+    Adam, all pictures at once: a second on a CPU.
+    """
+    classes, label = words.unique(dim=0, return_inverse=True)
+    with torch.enable_grad():
+        A = torch.eye(images.shape[1], device=images.device).requires_grad_(True)
+        optimiser = torch.optim.Adam([A], lr=1e-3)
+        for _ in range(steps):
+            scores = scale * F.normalize(images @ A.T, dim=-1) @ classes.T
+            optimiser.zero_grad()
+            F.cross_entropy(scores, label).backward()
+            optimiser.step()
+    return A.detach()
+
+
+def mixed(A: Tensor, share: float) -> Tensor:
+    """``share`` of what was learnt, the rest as before: (1 - share) I + share A."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"The share must lie between 0 and 1, not {share}.")
+    return torch.eye(len(A), device=A.device).lerp(A, share)
+
+
+def turned(images: Tensor, A: Tensor) -> Tensor:
+    """What the tuned model would give for pictures: (N, D), (D, D) -> (N, D)."""
+    return F.normalize(images @ A.T, dim=-1)
+
+
+@torch.no_grad()
+def fold(model: Embedder, A: Tensor) -> Embedder:
+    """A copy of the model whose image tower has A built in; the old one stays.
+
+    Raises ValueError for OpenAI's and LAION's models: our files cannot hold them.
+    """
+    if model.name in official.OFFICIAL:
+        raise ValueError(f'"{model.name}" cannot be saved: tune "pocket" or "scratch".')
+    network = deepcopy(model.model)
+    tower = network.visual
+    A = A.to(model.device)
+    if isinstance(getattr(tower, "proj", None), nn.Parameter):  # a transformer
+        tower.proj.copy_(tower.proj @ A.T)
+    else:  # three ways that are added
+        for layer in (tower.proj, tower.classes, tower.colour.mix[-1]):
+            layer.weight.copy_(A @ layer.weight)
+        tower.proj.bias.copy_(A @ tower.proj.bias)
+    name, card = f"{model.name}, tuned", model.card | {"tuned from": model.name}
+    return Embedder(name, network, model.tokenizer, card, model.device)
+
+
+def tuned(path: Path) -> bool:
+    """Is this a file that ``tune`` has written?"""
+    try:
+        metadata = weights.read(path, "clip")[1]
+    except ValueError:
+        return False
+    return "tuned from" in json.loads(metadata["card"])
+
+
+def tune(folder, model: Embedder, out, share: float = 0.5, steps: int = 100) -> Path:
+    """Learn the pairs of a folder and save the tuned model to ``out`` (.safetensors).
+
+    ``share``: how much of the change stays. ``clip.load(out)`` reads the file; an
+    earlier tuned model of that name is replaced, any other file is not. Raises
+    FileNotFoundError or ValueError with one sentence.
+    """
+    out = Path(out)
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out} must end in .safetensors, or no load would know it.")
+    if out.exists() and not tuned(out):
+        raise ValueError(f"{out} is there and no tuned model: choose another name.")
+    found, captions = read_pairs(folder)
+    words = model.embed_texts(captions)
+    A = mixed(fit(model.embed_images(found), words, steps), share)
+    ready = fold(model, A)
+    pairs = {"pairs": len(found), "captions": sorted(set(captions))[:50]}
+    card = ready.card | {"tuned on": pairs | {"share": share, "steps": steps}}
+    files.save_clip(out, ready.model.cpu(), ready.tokenizer, card)
+    return out
