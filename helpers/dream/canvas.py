@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..pictures import to_tensor
+from .packed import unpack
 
 
 class Clamp(torch.autograd.Function):
@@ -67,6 +68,14 @@ class Drawer:
         with torch.no_grad():
             self.paint(old.draw())
 
+    def take(self, rows: tuple) -> None:
+        """Begin from what ``rows`` gave, or from rows of codes that a reader typed."""
+        raise ValueError("This drawer starts from a picture, not from rows of numbers.")
+
+    def rows(self) -> tuple | None:
+        """What is drawn, as rows of numbers; None if the picture says it all."""
+        return None
+
     def hold(self) -> None:
         """Bring the parameters back into their range, after an optimiser step."""
 
@@ -79,8 +88,8 @@ class Drawer:
         return x.clamp(0, 1)
 
     def read(self, path) -> Tensor:
-        """A picture file in the size of the drawer, (1, 3, H, W) in [0, 1]."""
-        return self.fit(to_tensor(path)[None])
+        """A picture, a path or packed, in the size of the drawer: (1, 3, H, W)."""
+        return self.fit(to_tensor(unpack(path))[None])
 
 
 def check_size(size: tuple, unit: int) -> tuple[int, int]:

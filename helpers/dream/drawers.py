@@ -4,6 +4,7 @@ What they share is in canvas.py; strokes have a room of their own, strokes.py. D
 pixels, h/w codes or blocks, K codes, D code width.
 """
 
+import inspect
 import math
 
 import torch
@@ -14,6 +15,7 @@ from ..vqgan import load
 from ..vqgan.quantizers import nearest_row
 from .canvas import Clamp, Drawer
 from .strokes import LineDrawer
+from .values import number, one_of, short, whole
 
 
 def live(book: Tensor) -> Tensor:
@@ -55,6 +57,24 @@ class VQGANDrawer(Drawer):
                 z = self.vqgan.quantize.rows(self.vqgan.quantize.nearest(z))
         self.keep(z=z)
         self.hold()
+
+    def take(self, rows):
+        """Start from rows of codes, checked."""
+        h, w = self.height // self.unit, self.width // self.unit
+        if len(rows) != h or any(len(row) != w for row in rows):
+            raise ValueError(
+                f"The code grid of this size has {h} rows of {w} codes; yours has "
+                f"{len(rows)} rows of {', '.join(map(str, {len(r) for r in rows}))}."
+            )
+        codes, count = torch.tensor(rows), self.vqgan.count
+        if codes.is_floating_point() or codes.min() < 0 or codes.max() >= count:
+            raise ValueError(f"The code grid must hold integers from 0 to {count - 1}.")
+        self.from_codes(codes[None])
+
+    def rows(self):
+        with torch.no_grad():
+            codes = nearest_row(self.z, self.vqgan.quantize.codebook)
+        return tuple(map(tuple, codes[0].tolist()))
 
     def from_codes(self, codes: Tensor) -> None:
         """Start from a code grid (1, h, w)."""
@@ -98,6 +118,9 @@ class CodesDrawer(VQGANDrawer):
             logits = self.vqgan.quantize.logits(z)  # (1, K, h, w)
             logits = logits / logits.std().clamp(min=1e-6)
         self.keep(logits=logits)
+
+    def rows(self):
+        return tuple(map(tuple, self.logits.detach().argmax(1)[0].tolist()))
 
     def from_codes(self, codes):
         one = F.one_hot(codes.to(self.device), self.vqgan.count).movedim(-1, 1)
@@ -188,17 +211,50 @@ class FourierDrawer(Drawer):
         return torch.einsum("ij,bjhw->bihw", self.mix.to(x), x).sigmoid()
 
 
+KINDS = {
+    "vqgan": VQGANDrawer,
+    "codes": CodesDrawer,
+    "pixel": PixelDrawer,
+    "lines": LineDrawer,
+    "fourier": FourierDrawer,
+}
+OF_CODES = ("vqgan", "codes")  # those that paint with the codes of a VQGAN
+OPTIONS = {  # kind of number, smallest, largest
+    "lr": (number, 1e-6, 10),
+    "block": (whole, 1, 4096),
+    "strokes": (whole, 1, 4096),
+    "decay": (number, 0, 4),
+}
+
+
+def check(name, options) -> dict:
+    """The options of a drawer as plain numbers, {"block": 8}.
+
+    Raises ValueError with one sentence for an unknown drawer or option, or a value that
+    makes no sense.
+    """
+    one_of("drawer", name, KINDS)
+    if not isinstance(options, dict):
+        raise ValueError(f'options is a dict such as {{"lr": 0.1}}: {short(options)}.')
+    mine = [n for n in OPTIONS if n in inspect.signature(KINDS[name]).parameters]
+    out = {}
+    for key, value in options.items():
+        one_of(f'option of the drawer "{name}"', key, mine)
+        kind, low, high = OPTIONS[key]
+        if key in ("block", "strokes") and isinstance(value, int) and value < 1:
+            KINDS[name]((1, 1), **{key: value})  # says what is wrong
+        out[key] = kind(f"The option {key}", value, low, high)
+    return out
+
+
 def make(name: str, size: tuple, device="cpu", vqgan=None, **options) -> Drawer:
     """A drawer by name: "vqgan", "codes", "pixel", "lines" or "fourier".
 
-    ``vqgan``: the VQGAN of the first two (the shipped one by default). Raises
-    ValueError with one sentence for an unknown name.
+    ``size``: (width, height) in pixels. ``vqgan``: the VQGAN of the first two (the
+    shipped one by default). Raises ValueError with one sentence for an unknown name, an
+    unknown option, a size that is absurd.
     """
-    if name in ("vqgan", "codes"):
-        kind = VQGANDrawer if name == "vqgan" else CodesDrawer
-        return kind(size, vqgan or load("pocket", device), device, **options)
-    kinds = {"pixel": PixelDrawer, "lines": LineDrawer, "fourier": FourierDrawer}
-    if name not in kinds:
-        known = ", ".join(["vqgan", "codes", *kinds])
-        raise ValueError(f'There is no drawer "{name}"; choose from {known}.')
-    return kinds[name](size, device=device, **options)
+    options = check(name, options)
+    if name in OF_CODES:
+        return KINDS[name](size, vqgan or load("pocket", device), device, **options)
+    return KINDS[name](size, device=device, **options)

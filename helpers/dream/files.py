@@ -1,83 +1,343 @@
-"""What a run leaves behind: PNGs that carry their settings, and films."""
+"""What a run leaves behind: PNGs to be drawn again or gone on from, and films."""
 
+import io
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from .. import clip
+from ..device import pick_device
 from ..pictures import array, to_image
+from . import prompts, record
+from .drawers import OF_CODES
 from .loop import Dream, Frame
-from .settings import Settings
+from .packed import is_packed, text_of
+from .settings import STARTS, Settings, plan
+from .values import frozen, one_of, short, whole
 
 KEY = "pictures-and-words"
+SIDE = 224  # pixels of a picture prompt, where no guide says
+MOST_PIXELS = 2**25  # no drawing of ours is larger
 
 
-def writable(path) -> Path:
-    """The path, with its folder made. Raises PermissionError with one sentence."""
+def write(path, data: bytes) -> Path:
+    """Write a file whole or not at all. Raises PermissionError with one sentence."""
     path = Path(path)
+    part = path.with_name(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab"):
-            pass
-    except OSError as error:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        part.write_bytes(data)
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise PermissionError(
-            f"{path} cannot be written ({error.strerror}); choose another folder."
+            f"{path} cannot be written ({reason}); choose another folder or name."
         ) from None
+    finally:
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
     return path
 
 
-def save(path, frame: Frame, settings: Settings) -> Path:
-    """Write a PNG that carries its settings; ``again`` makes the same picture."""
-    path = writable(path)
-    text = PngImagePlugin.PngInfo()
-    text.add_itxt(KEY, json.dumps(asdict(settings), ensure_ascii=False))
-    to_image(frame.picture).save(path, "PNG", pnginfo=text)
-    return path
+def save(path, frame: Frame, settings: Settings | None = None) -> Path:
+    """Write a PNG that carries all that decided it; ``again`` makes the same picture.
+
+    The settings are those of the frame; give them only for a frame of your own making,
+    which ``again`` will refuse. The file is written whole or not at all. Raises
+    ValueError with one sentence for settings that did not draw this frame or a name
+    that is no PNG, PermissionError where nothing can be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif"):
+        raise ValueError(
+            f"The settings travel in a PNG: save as {path.with_suffix('.png').name}."
+        )
+    image = to_image(frame.picture)
+    if frame.record is None:
+        if not isinstance(settings, Settings):
+            raise ValueError("This frame has no record: give its settings to save.")
+        size = (settings.width, settings.height)
+        packed = record.pack_settings(settings, size, SIDE)
+        table = {"format": record.FORMAT, "settings": asdict(packed)}
+    else:
+        table = dict(frame.record)
+        if settings is not None:
+            agree(table["settings"], settings)
+        table |= {"step": frame.step, "score": frame.score, "rows": frame.rows}
+    table["pixels"] = record.pixels(image)
+    text, out = PngImagePlugin.PngInfo(), io.BytesIO()
+    text.add_itxt(KEY, json.dumps(table, ensure_ascii=False))
+    image.save(out, "PNG", pnginfo=text)
+    return write(path, out.getvalue())
 
 
-def settings_of(path) -> Settings:
-    """The settings inside a PNG of ours. Raises ValueError with one sentence."""
+def agree(drawn: dict, given: Settings) -> None:
+    """Raise ValueError if a frame was drawn with other settings than those given."""
+    for name, value in drawn.items():
+        mine = frozen(asdict(given)[name])
+        pictures = name in ("pictures", "spots", "overlay") or (
+            name == "start" and isinstance(mine, str) and mine not in STARTS
+        )
+        if not pictures and frozen(value) != mine:
+            raise ValueError(
+                f"This frame was drawn with {name} {short(value)}, not {short(mine)}: "
+                "leave the settings out, save knows them."
+            )
+
+
+def read(path) -> tuple[dict, Settings]:
+    """The record in a PNG of ours, and its settings, checked.
+
+    Nothing in the file is run, and no path in it is opened. Raises FileNotFoundError or
+    ValueError with one sentence.
+    """
+    foreign = f"{short(str(path), 120)} carries no settings of this course"
     try:
-        with Image.open(path) as image:
-            table = json.loads(image.text[KEY])
-        known = {f.name for f in fields(Settings)}
-        if set(table) - known:
-            raise ValueError
+        with Image.open(path, formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError
+            text = image.info[KEY]  # it stands before the pixels
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no picture at {path}.") from None
     except Exception:
-        raise ValueError(f"{path} carries no settings of this course.") from None
-    return Settings(**{k: freeze(v) for k, v in table.items()})
+        raise ValueError(foreign + ".") from None
+    try:
+        table = json.loads(text)
+        rows = table["settings"] if "settings" in table else table  # an older file
+        rows = {k: frozen(v) for k, v in rows.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{foreign}: they are damaged.") from None
+    if unknown := [k for k in rows if k not in Settings.__dataclass_fields__]:
+        raise ValueError(f"{foreign} in this version: it knows no {short(unknown[0])}.")
+    if missing := [f.name for f in fields(Settings) if f.name not in rows]:
+        raise ValueError(f"{foreign} in full: {missing[0]} is missing.")
+    if outside(rows):
+        raise ValueError(
+            f"{short(str(path), 120)} names a picture by its path and does not hold it."
+        )
+    if rows["seed"] is None:
+        raise ValueError(f"{foreign} in full: the seed is missing.")
+    try:
+        settings = Settings(**rows)
+        at = int("settings" in table and "guides" in table)
+        if at:
+            check_record(table, settings)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ValueError(f"{foreign} that make sense: {reason}.") from None
+    return (table if at else {"settings": rows}), settings
 
 
-def freeze(value):
-    """Lists from JSON become tuples again."""
-    if isinstance(value, dict):
-        return {k: freeze(v) for k, v in value.items()}
-    return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+def outside(rows: dict) -> bool:
+    """Do settings out of a file name a picture by its path?"""
+    paths = [rows["start"]] if isinstance(rows["start"], str) else []
+    for name, at in (("pictures", 0), ("spots", 1)):
+        if isinstance(rows[name], tuple):
+            paths += [r[at] for r in rows[name] if isinstance(r, tuple) and len(r) == 2]
+    if isinstance(rows["overlay"], tuple):
+        paths += rows["overlay"][:1]
+    return any(
+        isinstance(p, str) and not is_packed(p) and p not in STARTS for p in paths
+    )
+
+
+def check_record(table: dict, settings: Settings) -> None:
+    """Raise an error for a record that no run of ours wrote."""
+    if table.get("format") != record.FORMAT:
+        raise ValueError(f"its format {short(table.get('format'))} is not known")
+    whole("the step", table["step"], 0, settings.steps - 1)
+    whole("the parts", table["parts"], 1, 4096)
+    models = [*table["guides"], *([table["vqgan"]] if table["vqgan"] else [])]
+    for row in models:
+        if not isinstance(row["mark"], str) or row.get("bf16") not in (
+            None,
+            True,
+            False,
+        ):
+            raise ValueError("a model is not described")
+        if row["name"] is not None and not isinstance(row["name"], str):
+            raise ValueError("a model has no name")
+    if not table["guides"] or len(table["guides"]) > 16:
+        raise ValueError("it names no guides")
+    if not isinstance(table["versions"], dict) or len(table["wishes"]) > prompts.MOST:
+        raise ValueError("versions or wishes are missing")
+    table["wishes"] = [record.wish_of(row) for row in table["wishes"]]
+    table["rows"] = frozen(table["rows"])
+
+
+def settings_of(path) -> Settings:
+    """The settings inside a PNG of ours, with its pictures inside.
+
+    Raises FileNotFoundError or ValueError with one sentence for a file that is missing,
+    damaged or not ours.
+    """
+    return read(path)[1]
+
+
+def changed(settings: Settings, changes: dict) -> Settings:
+    """Settings with changes. Raises ValueError with one sentence for an unknown one."""
+    for name in changes:
+        one_of("setting", name, Settings.__dataclass_fields__)
+    return replace(settings, **changes)
 
 
 def again(path, guides=None, vqgan=None, **changes) -> Dream:
-    """The run that made a PNG, ready to start; ``changes`` replace settings."""
-    return Dream(replace(settings_of(path), **changes), guides, vqgan)
+    """The run that made a PNG, ready to start; ``changes`` replace settings.
+
+    Without changes it ends with the very step that was saved. ``guides``, ``vqgan``:
+    ready models, which must be those that drew it. Raises FileNotFoundError or
+    ValueError with one sentence if the file does not hold all that decided its picture,
+    or if these are other models; other versions or devices are said in a warning.
+    """
+    table, settings = read(path)
+    if "guides" not in table:
+        raise ValueError(
+            f"{path} does not say which models drew it: Dream(settings_of(...)) draws "
+            "with those of today."
+        )
+    if by := table.get("by hand"):
+        raise ValueError(
+            f"{path} cannot be drawn again: its {by[0]} were put into the run by hand."
+        )
+    settings = changed(settings, changes)
+    device = guides[0].device if guides else pick_device()
+    if guides is None:
+        guides = [guide(row, path, device) for row in table["guides"]]
+    same(table["guides"], record.guide_rows(guides), "guides", path)
+    drawn = table["vqgan"]
+    if settings.drawer in OF_CODES and drawn:
+        if vqgan is None:
+            vqgan = codes(drawn, path, device)
+        same([drawn], [record.vqgan_row(vqgan)], "vqgan", path)
+    dream = Dream(settings, guides, vqgan, table["wishes"])
+    dream.parts = table["parts"]
+    if not changes:
+        dream.until = table["step"]
+    then, now = table["versions"], record.versions(device)
+    then = {k: " ".join(str(v).split())[:40] for k, v in then.items()}
+    if other := [
+        f"{k} {then.get(k)}, here {v}" for k, v in now.items() if then.get(k) != str(v)
+    ]:
+        dream.say(f"The picture may differ a little: it was drawn with {other[0]}.")
+    return dream
+
+
+def guide(row: dict, path, device) -> clip.Embedder:
+    """A guide by the name in a record."""
+    try:
+        return clip.load(row["name"], device, bf16=bool(row.get("bf16")))
+    except Exception as error:
+        raise ValueError(
+            f'{path} was drawn with the CLIP "{row["name"]}", which cannot be loaded '
+            f"({short(str(error), 80)}): pass it as guides=[...]."
+        ) from None
+
+
+def codes(row: dict, path, device):
+    """The VQGAN by the name in a record."""
+    from .. import vqgan
+
+    try:
+        if row["name"] is None:
+            raise ValueError("it has no name")
+        return vqgan.load(row["name"], device)
+    except Exception as error:
+        raise ValueError(
+            f"{path} was drawn with a VQGAN that cannot be loaded "
+            f"({short(str(error), 80)}): pass it as vqgan=..."
+            "."
+        ) from None
+
+
+def same(drawn: list, here: list, what: str, path) -> None:
+    """Raise ValueError unless these are the models of a record."""
+    keys = ("mark", "bf16")
+    rows = [[{k: r.get(k) for k in keys} for r in table] for table in (drawn, here)]
+    if rows[0] != rows[1]:
+        named = [
+            ", ".join(f"{r['name']} ({r['mark'][:8]})" for r in t)
+            for t in (drawn, here)
+        ]
+        raise ValueError(
+            f"{path} was drawn with other {what}: {named[0]}, not {named[1]}; pass "
+            "those, or draw anew with Dream(settings_of(...))."
+        )
+
+
+def go_on(
+    source,
+    prompt: str | None = None,
+    steps: int = 40,
+    guides=None,
+    vqgan=None,
+    **changes,
+) -> Dream:
+    """Go on with a drawing: more steps, or other words, from where it stands.
+
+    source: a PNG of ``save``, or a Frame. prompt: None keeps the words (of a story, its
+    last chapter). The run starts from the codes or strokes that are drawn, otherwise
+    from the picture; it stays on the last canvas, and its own PNG holds the start.
+    ``go_on("fox.png", "a wolf", steps=60).run()``. ``changes`` replace settings. Raises
+    FileNotFoundError or ValueError with one sentence.
+    """
+    if isinstance(source, Frame):
+        table, image = source.record, to_image(source.picture)
+        if table is None:
+            raise ValueError(
+                "This frame has no record: go on from one that Dream drew."
+            )
+        old = Settings(**{k: frozen(v) for k, v in table["settings"].items()})
+        wishes = [record.wish_of(row) for row in table["wishes"]]
+        rows = source.rows
+    else:
+        table, old = read(source)
+        try:
+            with Image.open(source) as file:
+                image = file.convert("RGB")
+        except Exception:
+            raise ValueError(f"{source} is damaged or cut short.") from None
+        wishes, rows = table.get("wishes", []), table.get("rows")
+        if record.pixels(image) != table.get("pixels"):
+            rows = None  # somebody has painted on it: the picture counts
+    if prompt is None:
+        last = [p for p in prompts.parse(old.prompt) if p.end == 1]
+        prompt = " | ".join(map(str, last)) if last[0].begin else old.prompt
+    new = {"prompt": prompt, "steps": steps, "canvases": (), "start": text_of(image)}
+    settings = changed(old, {**new, **changes})
+    kept = ("drawer", "width", "height", "vqgan", "options")
+    if rows and "start" not in changes:
+        if all(getattr(settings, k) == getattr(old, k) for k in kept):
+            settings = replace(settings, start=rows)
+    if "canvases" not in changes:
+        side = max(settings.width, settings.height)
+        settings = replace(settings, canvases=((side, 1.0, plan(old)[-1].rate),))
+    device = guides[0].device if guides else pick_device()
+    if guides is None and "guides" in table and "guides" not in changes:
+        guides = [guide(row, source, device) for row in table["guides"]]
+    if vqgan is None and settings.drawer in OF_CODES and table.get("vqgan"):
+        vqgan = codes(table["vqgan"], source, device)
+    return Dream(settings, guides, vqgan, wishes)
 
 
 def gif(path, pictures: list[Tensor], seconds: float = 4.0) -> Path:
     """Write an animation; the last picture stays for a second and a half."""
-    path = writable(path)
     if not pictures:
         raise ValueError("There is no picture to animate.")
-    images = [to_image(p) for p in pictures]
+    images, out = [to_image(p) for p in pictures], io.BytesIO()
     each = max(20, round(1000 * seconds / len(images)))
     times = [each] * (len(images) - 1) + [1500]
     images[0].save(
-        path, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0
+        out, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0
     )
-    return path
+    return write(path, out.getvalue())
 
 
 def mp4(path, pictures: list[Tensor], rate: int = 15) -> Path | None:
@@ -85,17 +345,18 @@ def mp4(path, pictures: list[Tensor], rate: int = 15) -> Path | None:
     program = shutil.which("ffmpeg")
     if program is None:
         return None
-    path = writable(path)
     if not pictures:
         raise ValueError("There is no picture to animate.")
     height, width = pictures[0].shape[1:]
     command = [program, "-y", "-loglevel", "error", "-f", "rawvideo"]
     command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate)]
     command += ["-i", "-", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
-    command += ["-pix_fmt", "yuv420p", str(path)]
     raw = b"".join(array(p).tobytes() for p in pictures)
-    ran = subprocess.run(command, input=raw, capture_output=True)
-    if ran.returncode:
-        reason = ran.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise RuntimeError(f"ffmpeg could not write {path}: {reason}")
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        command += ["-pix_fmt", "yuv420p", str(film)]
+        ran = subprocess.run(command, input=raw, capture_output=True)
+        if ran.returncode:
+            reason = ran.stderr.decode(errors="replace").strip().split("\n")[-1]
+            raise RuntimeError(f"ffmpeg could not write {path}: {reason}")
+        return write(path, film.read_bytes())

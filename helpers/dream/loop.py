@@ -6,7 +6,7 @@ losses.py) and the optimiser. Dims: N cuts, D embedding, H/W pixels.
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,10 @@ from tqdm.auto import tqdm
 from .. import clip
 from .. import vqgan as vqgans
 from ..device import pick_device
-from . import cutouts, drawers, losses, memory, prompts
+from . import cutouts, drawers, losses, memory, prompts, record
+from .packed import unpack
 from .prompts import Prompt
-from .settings import OPTIMISERS, Canvas, Settings, check, plan
+from .settings import OPTIMISERS, Canvas, Settings, check, check_canvas, plan
 from .start import begin
 
 
@@ -28,39 +29,42 @@ class Frame:
 
     The picture has its last size from the first step on, whatever canvas it is on.
     ``score``: mean cosine of the whole picture with the wishes that count now (None
-    between previews); ``losses``: {term: value}.
+    between previews); ``losses``: {term: value}. ``rows``: what is drawn as numbers,
+    where the drawer has some (codes, strokes); ``record``: all that decided the run.
     """
 
     step: int
     picture: Tensor
     score: float | None
     losses: dict
+    rows: tuple | None = field(default=None, repr=False)
+    record: dict | None = field(default=None, repr=False)
 
 
 class Dream:
     """One run. ``for frame in dream.steps(): ...``, or ``dream.run()`` for all of it.
 
     ``best`` is the best Frame so far; ``notes`` says what happened on the way; ``need``
-    is the memory of a step in MB, as estimated at its start. Ready
-    CLIPs and a VQGAN may be passed in, so that they are loaded once. Raises ValueError
-    with one sentence if the settings make no sense.
+    is the memory of a step in MB, as estimated at its start. Ready CLIPs and a VQGAN
+    may be passed in, so that they are loaded once; ``wishes``: further Prompts. All of
+    it is in ``record``, and the run draws from what the record holds (its pictures are
+    small, in 8 bits). Raises ValueError (TypeError for things of another kind) with one
+    sentence if the settings make no sense.
     """
 
     def __init__(self, settings: Settings, guides=None, vqgan=None, wishes=()):
-        self.settings, s = settings, settings
+        self.settings = s = settings
+        if not isinstance(s, Settings):
+            raise TypeError(f"A Dream needs Settings, not {type(s).__name__}.")
         check(s)
-        if any(guide.name == "judge" for guide in guides or []) or "judge" in s.guides:
-            raise ValueError("The judge never guides: it would judge its own work.")
-        device = guides[0].device if guides else pick_device()
-        self.guides = guides or [clip.load(name, device) for name in s.guides]
-        for guide in self.guides:
-            guide.model.eval().requires_grad_(False)
+        device = self.meet(guides)
         self.notes, self.best, self.last, self.parts, self.need = [], None, None, 1, 0.0
         self.fresh = False  # a finer canvas that no preview has shown yet
-        self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
-        if vqgan is None and s.drawer in ("vqgan", "codes"):
+        self.begun, self.until = False, None  # the step after which it ends, if any
+        if vqgan is None and s.drawer in drawers.OF_CODES:
             vqgan = vqgans.load(s.vqgan, device)
         self.vqgan, self.plan = vqgan, plan(s)
+        self.foresee(self.plan[-1], device)
         large = self.open(self.plan[-1], device)
         self.size = (large.height, large.width)
         if (large.width, large.height) != (s.width, s.height):
@@ -69,11 +73,15 @@ class Dream:
                 f"multiple of {large.unit}."
             )
         for canvas in self.plan:
-            if min(canvas.width, canvas.height) < large.unit:
-                raise ValueError(
-                    f"A canvas of {canvas.width} x {canvas.height} is smaller than one "
-                    f"code or block of {large.unit} pixels."
-                )
+            check_canvas(canvas, large.unit)
+        fit = (large.width, large.height)
+        side = max(guide.model.config.image_size for guide in self.guides)
+        wishes = list(wishes)
+        if wishes:
+            prompts.check([*prompts.parse(s.prompt), *wishes])
+        rows = [record.wish_row(wish, fit, side) for wish in wishes]
+        self.settings = s = record.pack_settings(s, fit, side)
+        self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
         self.drawer = large
         if len(self.plan) > 1:
             self.drawer = self.open(self.plan[0], device)
@@ -81,12 +89,69 @@ class Dream:
         first = begin(s.start, self.drawer, self.g).put(self.drawer)
         self.losses = losses.build(s.losses, first)
         self.recipe = cutouts.RECIPES[s.recipe]
-        embed, read = self.guides[0].model.config.embed, large.read
-        more = prompts.wishes(s.pictures, s.noises, s.spots, embed, read)
-        self.wishes = [*prompts.story(s.prompt), *more, *wishes]
+        sizes = [guide.model.config.embed for guide in self.guides]
+        more = prompts.wishes(s.pictures, s.noises, s.spots, sizes, large.read)
+        self.wishes = [*prompts.parse(s.prompt), *more, *map(record.wish_of, rows)]
         prompts.check(self.wishes)
         self.goals = [self.goal(wish) for wish in self.wishes]
-        self.over = read(s.overlay[0]) if s.overlay else None
+        self.over = large.read(s.overlay[0]) if s.overlay else None
+        self.record = {
+            "format": record.FORMAT,
+            "settings": asdict(s),
+            "guides": record.guide_rows(self.guides),
+            "vqgan": record.vqgan_row(vqgan if s.drawer in drawers.OF_CODES else None),
+            "wishes": rows,
+            "versions": record.versions(device),
+        }
+        self.made = self.swappable()
+
+    def meet(self, guides) -> torch.device:
+        """Take the guides that were passed in, or load those of the settings."""
+        guides = [] if guides is None else list(guides)
+        for guide in guides:
+            if not (hasattr(guide, "model") and hasattr(guide, "embed_texts")):
+                raise TypeError(
+                    "A guide is what clip.load gives, not "
+                    f"{type(guide).__name__}: clip.load(NAME)."
+                )
+            if guide.name == "judge":
+                raise ValueError("The judge never guides: it would judge its own work.")
+        device = guides[0].device if guides else pick_device()
+        self.guides = guides or [clip.load(n, device) for n in self.settings.guides]
+        for guide in self.guides:
+            guide.model.eval().requires_grad_(False)
+        return device
+
+    def swappable(self) -> dict:
+        """The parts that a reader may swap by hand; no record holds such a part."""
+        return {
+            "losses": dict(self.losses),
+            "wishes": list(self.wishes),
+            "drawer": self.drawer,
+            "recipe": self.recipe,
+        }
+
+    def foresee(self, canvas: Canvas, device) -> None:
+        """Raise ValueError if a large picture cannot fit into memory."""
+        area = canvas.width * canvas.height
+        if area <= 512 * 512:
+            return
+        trial = self.open(Canvas(256, 256, 1, 1.0), device)
+        trial.start(torch.Generator().manual_seed(0))
+        weights = [w for w in [getattr(trial, "vqgan", None)] if w]
+        need = memory.held(trial.draw, weights) * area / (trial.width * trial.height)
+        free = memory.free(device)
+        if need > free:
+            raise ValueError(
+                f"A step at {canvas.width} x {canvas.height} needs about "
+                f"{need / 1000:.0f} GB, and {free / 1000:.0f} GB are free: draw "
+                "smaller and enlarge the result."
+            )
+
+    def say(self, note: str) -> None:
+        """Keep a note, and show it as a warning."""
+        self.notes.append(note)
+        warnings.warn(note, stacklevel=3)
 
     def open(self, canvas: Canvas, device) -> drawers.Drawer:
         """A drawer of the size of a canvas, with nothing on it yet."""
@@ -105,6 +170,11 @@ class Dream:
         for n, guide in enumerate(self.guides):
             if wish.vector is not None:
                 many = isinstance(wish.vector, (list, tuple))
+                if many and len(wish.vector) != len(self.guides):
+                    raise ValueError(
+                        f'"{wish.text}" has {len(wish.vector)} vectors for '
+                        f"{len(self.guides)} guides: give one for each."
+                    )
                 vector = wish.vector[n] if many else wish.vector
                 if vector.shape[-1] != guide.model.config.embed:
                     raise ValueError(
@@ -112,11 +182,21 @@ class Dream:
                         f"{guide.name} needs {guide.model.config.embed}."
                     )
             elif wish.picture is not None:
-                vector = guide.embed_images([wish.picture])[0]
+                vector = guide.embed_images([unpack(wish.picture)])[0]
             else:
+                self.measure(guide, wish.text)
                 vector = guide.embed_texts([wish.text])[0]
             out.append(F.normalize(vector.float(), dim=-1).to(guide.device))
         return out
+
+    def measure(self, guide, text: str) -> None:
+        """Note a text that is longer than a guide reads; the tokenizer warns, too."""
+        room, long = guide.tokenizer.context - 2, len(guide.tokenizer.encode(text))
+        if long > room:
+            self.notes.append(
+                f"{guide.name} reads the first {room} of the {long} tokens of "
+                f'"{text[:20]} ...".'
+            )
 
     def look(self, picture: Tensor, count: int) -> list[Tensor]:
         """Random views of a picture, (count, 3, S, S) for each guide."""
@@ -205,14 +285,13 @@ class Dream:
                 total = self.backward(seen, progress)
                 picture.backward(seen.grad)
                 return picture.detach(), total
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not memory.is_memory(error) or self.parts >= cuts:
                     raise
-            self.parts *= 2
-            self.notes.append(
+            self.parts = min(2 * self.parts, cuts)
+            self.say(
                 f"Out of memory: the {cuts} cuts are now made in {self.parts} parts."
             )
-            warnings.warn(self.notes[-1], stacklevel=3)
             self.g.set_state(before)
             for group in self.drawer.parameters():
                 for p in group["params"]:
@@ -269,7 +348,36 @@ class Dream:
     # -- the loop -----------------------------------------------------------------
 
     def steps(self):
-        """Yield a Frame at every step (its picture is the one that was looked at)."""
+        """Yield a Frame at every step (its picture is the one that was looked at).
+
+        A run that meets NaN, or has no memory left, ends early: ``best`` is kept, and a
+        warning and ``notes`` say so. Raises RuntimeError with one sentence if not even
+        the first step was possible, or if the run has been drawn before.
+        """
+        if self.begun:
+            raise RuntimeError(
+                "This run has been drawn: make a new Dream, or go on from its picture "
+                "with go_on(dream.best)."
+            )
+        self.begun, now = True, self.swappable()
+        self.record["by hand"] = [k for k, v in self.made.items() if v != now[k]]
+        try:
+            yield from self.through()
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_memory(error):
+                raise
+            if self.best is None:
+                raise RuntimeError(
+                    "Out of memory in the first step, even with one cut at a time: "
+                    "draw smaller, or with smaller guides."
+                ) from None
+            self.say(
+                f"Out of memory after step {self.last.step}: the best picture so far, "
+                f"of step {self.best.step}, is kept."
+            )
+
+    def through(self):
+        """The steps on all canvases."""
         done = 0
         for canvas in self.plan:
             if done:  # the same picture on a finer canvas
@@ -300,26 +408,42 @@ class Dream:
                 group["lr"] = rate * fall
             optimiser.zero_grad(set_to_none=True)
             picture, losses = self.gradients(progress)
-            wrong = [name for name, v in losses.items() if not math.isfinite(v)]
+            wrong = [f'term "{k}"' for k, v in losses.items() if not math.isfinite(v)]
+            if not picture.isfinite().all():
+                wrong = ["picture"]
             if wrong:
-                self.notes.append(
-                    f'Stopped at step {step}: the term "{wrong[0]}" is no number; the '
-                    "last good picture is kept."
+                self.say(
+                    f"Stopped at step {step}: the {wrong[0]} is no number; the last "
+                    "good picture is kept."
                 )
-                warnings.warn(self.notes[-1], stacklevel=2)
                 yield None
                 return
+            last = step == done + canvas.steps - 1 or step == self.until
+            preview, rows = step % s.every == 0 or last, None
+            if preview and picture.shape[-2:] == self.size:
+                rows = self.drawer.rows()  # before the step changes them
             optimiser.step()
             self.drawer.hold()
-            if s.overlay and step % int(s.overlay[2]) == 0 and progress < 0.7:
-                self.lay_over(optimiser)
-            preview = step % s.every == 0 or step == done + canvas.steps - 1
+            if s.overlay and step % s.overlay[2] == 0 and progress < 0.7:
+                self.lay_over()
             score = self.score(picture, progress) if preview else None
-            self.last = Frame(step, self.enlarged(picture)[0], score, losses)
+            seen = self.enlarged(picture)[0]
+            self.last = Frame(step, seen, score, losses, rows, self.about())
             first = self.fresh or not self.best  # on this canvas: coarse ones lose
             if preview and (story or first or score > self.best.score):
                 self.best, self.fresh = self.last, False
+            if step == self.until:
+                self.best = self.last
             yield self.last
+            if step == self.until:
+                yield None
+                return
+
+    def about(self) -> dict:
+        """The record as it is now, shared by all frames without a change."""
+        if self.record.get("parts") != self.parts:
+            self.record = {**self.record, "parts": self.parts}
+        return self.record
 
     def enlarged(self, picture: Tensor) -> Tensor:
         """A picture of any canvas in the size of the last one."""
@@ -327,7 +451,7 @@ class Dream:
             return picture
         return F.interpolate(picture, self.size, mode="bicubic").clamp(0, 1)
 
-    def lay_over(self, optimiser) -> None:
+    def lay_over(self) -> None:
         """Mix the overlay into the picture and go on from there."""
         opacity = float(self.settings.overlay[1])
         with torch.no_grad():
@@ -338,7 +462,9 @@ class Dream:
     def run(self, progress: bool = True, watch=None) -> Frame:
         """Run to the end, or until Ctrl-C; returns the best Frame.
 
-        ``watch(frame)`` is called at every preview.
+        ``watch(frame)`` is called at every preview. An interrupted run keeps the best
+        picture so far, and says so in a warning and in ``notes``. Raises RuntimeError
+        with one sentence where nothing could be drawn.
         """
         bar = tqdm(self.steps(), total=self.settings.steps, disable=not progress)
         bar.set_description("drawing")
@@ -349,15 +475,32 @@ class Dream:
                     if watch:
                         watch(frame)
         except KeyboardInterrupt:
-            self.notes.append(f"Stopped at step {self.last.step if self.last else 0}.")
+            at = self.last.step if self.last else 0
+            kept = f", of step {self.best.step}," if self.best else ""
+            self.say(f"Stopped at step {at}: the best picture so far{kept} is kept.")
         if self.best is None:
             with torch.no_grad():
                 picture = self.drawer.draw()
+            if not picture.isfinite().all():
+                raise RuntimeError(
+                    "Nothing could be drawn: the first picture is no number; look at "
+                    "the weights of the drawer and the guides."
+                )
             score = self.score(picture, 0.0)
-            self.best = Frame(0, self.enlarged(picture)[0], score, {})
+            seen = self.enlarged(picture)[0]
+            self.best = Frame(0, seen, score, {}, record=self.about())
         return self.best
 
 
 def generate(prompt: str, progress: bool = True, **settings) -> Frame:
-    """Words in, picture out: ``generate("a red fox", seed=1).picture``."""
+    """Words in, picture out: ``generate("a red fox", seed=1).picture``.
+
+    ``settings``: fields of ``Settings``. Raises ValueError with one sentence for what
+    makes no sense. An interrupt returns the best picture so far.
+    """
+    known = Settings.__dataclass_fields__
+    if wrong := [name for name in settings if name not in known]:
+        raise ValueError(
+            f'There is no setting "{wrong[0]}"; choose from {", ".join(known)}.'
+        )
     return Dream(Settings(prompt=prompt, **settings)).run(progress)

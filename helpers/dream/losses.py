@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..pictures import GREY
+from .values import number, one_of, quoted, short
 
 
 def palette(picture: Tensor, colours: Tensor) -> Tensor:
@@ -67,56 +68,85 @@ PLAIN = {
 def colours(text) -> Tensor:
     """ "#ff8800, navy, ..." or a list of names -> (K, 3) in [0, 1].
 
-    Raises ValueError for an unknown colour, or if there are fewer than two.
+    Raises ValueError with one sentence for an unknown colour, or if there are fewer
+    than two.
     """
     from PIL import ImageColor
 
-    names = re.split(r"[,;]\s*", text) if isinstance(text, str) else list(text)
-    names = [n.strip() for n in names if n.strip()]
-    if len(set(names)) < 2:
+    names = re.split(r"[,;،]\s*", text) if isinstance(text, str) else text
+    if not isinstance(names, (list, tuple)) or not all(
+        isinstance(n, str) for n in names
+    ):
         raise ValueError(
-            "A palette needs at least two colours, or the picture would be one plane."
+            f'A palette is names of colours, such as "navy, gold", not {short(text)}.'
         )
+    names = [n.strip() for n in names if n.strip()]
     out = []
     for name in names:
         try:
             out.append(ImageColor.getrgb(name)[:3])
         except ValueError:
             raise ValueError(
-                f'"{name}" is no colour: use a name such as navy, or #rrggbb.'
+                f"{quoted(name)} is no colour: use a name such as navy, or #rrggbb."
             ) from None
+    if len(set(out)) < 2:
+        raise ValueError(
+            "A palette needs at least two colours, or the picture would be one plane."
+        )
+    if len(out) > 256:
+        raise ValueError(f"A palette has at most 256 colours, not {len(out)}.")
     return torch.tensor(out) / 255
+
+
+def check(weights) -> dict:
+    """The same losses as plain data: {name: weight, "palette": (weight, colours)}.
+
+    Weights may be below 0: the picture then goes the other way. Raises ValueError with
+    one sentence for an unknown name, a weight that is no finite number, a bad palette.
+    """
+    if not isinstance(weights, dict):
+        raise ValueError(
+            f'losses is a dict such as {{"symmetry": 1.0}}, not {short(weights)}.'
+        )
+    out = {}
+    for name, value in weights.items():
+        one_of("loss", name, (*PLAIN, "palette", "stay"))
+        weight = value
+        if name == "palette":
+            pair = isinstance(value, (list, tuple)) and len(value) == 2
+            if not pair:
+                raise ValueError(
+                    'The palette is given as (weight, "navy, gold, ..."), not '
+                    f"{short(value)}."
+                )
+            weight, names = value
+            colours(names)
+        weight = number(f'The weight of "{name}"', weight, -1e6, 1e6)
+        out[name] = weight
+        if name == "palette":
+            out[name] = (weight, names if isinstance(names, str) else tuple(names))
+    return out
 
 
 def build(weights: dict, start: Tensor | None) -> dict:
     """Losses by name -> {name: (weight, function of the picture)}.
 
     weights: such as {"symmetry": 1.0, "palette": (2.0, "navy, gold"), "stay": 0.5}.
-    Raises ValueError for an unknown name or a weight that is no number.
+    ``start``: the picture (1, 3, H, W) that "stay" stays near. Raises ValueError with
+    one sentence, as ``check`` does.
     """
     out = {}
-    for name, value in weights.items():
+    for name, weight in check(weights).items():
         if name == "palette":
-            try:
-                weight, names = value
-            except (TypeError, ValueError):
-                raise ValueError(
-                    'The palette is given as (weight, "navy, gold, ...").'
-                ) from None
+            weight, names = weight
             function = partial(palette, colours=colours(names))
         elif name == "stay":
             if start is None:
-                raise ValueError('"stay" needs a picture to start from.')
-            weight, function = value, partial(stay, start=start)
-        elif name in PLAIN:
-            weight, function = value, PLAIN[name]
+                raise ValueError(
+                    '"stay" needs a picture to start from: start="horse.jpg".'
+                )
+            function = partial(stay, start=start)
         else:
-            known = ", ".join([*PLAIN, "palette", "stay"])
-            raise ValueError(f'There is no loss "{name}"; choose from {known}.')
-        try:
-            out[name] = (float(weight), function)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f'The weight of "{name}" must be a number, not {weight!r}.'
-            ) from None
+            function = PLAIN[name]
+        out[name] = (weight, function)
     return out

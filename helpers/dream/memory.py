@@ -54,9 +54,10 @@ def split(
     return parts
 
 
-def is_memory(error: RuntimeError) -> bool:
+def is_memory(error: Exception) -> bool:
     """Does this error say that memory ran out?"""
     text = str(error).lower()
-    return isinstance(error, torch.cuda.OutOfMemoryError) or (
-        "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
+        words in text
+        for words in ("out of memory", "can't allocate memory", "not enough memory")
     )

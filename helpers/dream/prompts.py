@@ -1,7 +1,17 @@
 """Prompts: what a picture should look like, in words, pictures, vectors or noise.
 
-A line such as ``a red fox:2 | blurry:-0.5:-0.95`` holds several prompts. Dims: N cuts
-of the picture, D embedding.
+One grammar serves prompts and stories, and ``parse`` alone reads it::
+
+    story   = chapter { "^" chapter }            chapters share the steps
+    chapter = prompt { "|" prompt }              empty parts are skipped
+    prompt  = text [ ":" weight [ ":" stop ] ]   a fox:2, blurry:-0.5:-0.95
+    text    = words, or "words" that may hold anything
+
+In quotation marks ``| ^ :`` are letters like others; outside them a backslash in front
+does the same (``\\|``). A time (12:30), an address (http://a.b) and a colon before
+a space and words ("a title: the fox") belong to the text. Whatever else looks like a
+weight and is none is refused, with the right spelling. Dims: N cuts of the picture,
+D embedding.
 """
 
 import math
@@ -12,11 +22,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .values import short
+
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-TAIL = re.compile(rf"^(.*?[^\d\s])\s*:({NUMBER})(?::({NUMBER}))?$", re.DOTALL)
-QUOTED = re.compile(
-    rf'^"((?:[^"\\]|\\.)*)"\s*(?::({NUMBER})(?::({NUMBER}))?)?$', re.DOTALL
-)
+TAIL = re.compile(rf"\s*:({NUMBER})(?::({NUMBER}))?$")
+ALMOST = re.compile(r"[+-]?\s*[\d.,/]*\d[\d.,/]*\s*%?")  # 0,5 and 1/2 and "- 2"
+TIME = re.compile(r"(?<![\d:])\d{1,2}(?::\d\d){1,2}$")
+DIGITS = str.maketrans("٫−", ".-")  # the Persian decimal mark, the long minus
+MARKS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+SPECIAL = set('"|^\\:：') | set(MARKS)
+LONGEST, MOST = 5000, 64  # characters of a line, prompts in it
+WEIGHTS = (1e-4, 1e4)  # the size of a weight
+FARTHEST = math.pi**2 / 2  # the largest distance of two directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,118 +58,259 @@ class Prompt:
 
     def __str__(self) -> str:
         """The prompt in the notation that ``parse`` reads."""
-        plain = re.fullmatch(r"[^\"|\\:\d]*[^\"|\\:\d\s]", self.text)
-        text = self.text
-        if not plain or text != text.strip():
-            text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
         tail = "" if self.weight == 1 and self.stop == -math.inf else f":{self.weight}"
-        return text + tail + ("" if self.stop == -math.inf else f":{self.stop}")
+        stop = "" if self.stop == -math.inf else f":{self.stop}"
+        return spelt(self.text) + tail + stop
 
     def counts(self, progress: float) -> bool:
         """Does it take part at this share (0 to 1) of the steps?"""
         return self.begin <= progress < self.end or (self.end == 1 == progress)
 
 
-def split(line: str) -> list[str]:
-    """Cut a line at ``|``, but not inside quotation marks."""
-    parts, current, inside, skip = [], "", False, False
-    for letter in line:
-        if skip:
-            skip = False
-        elif letter == "\\" and inside:
-            skip = True
+def spelt(text: str) -> str:
+    """A text as the notation has it: in quotation marks where it needs them."""
+    odd = SPECIAL & set(text) or any(c.isdigit() for c in text)
+    if text and text == text.strip() and not odd:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass
+class Part:
+    """A piece of a line: its letters, which of them are plain, where each stands.
+
+    A letter is plain ("p") or stands in quotation marks or behind a backslash ("l"); a
+    quotation mark that opens or closes is "q".
+    """
+
+    letters: str = ""
+    kinds: str = ""
+    places: tuple = ()
+
+    def __getitem__(self, cut: slice) -> "Part":
+        return Part(self.letters[cut], self.kinds[cut], self.places[cut])
+
+    def stripped(self) -> "Part":
+        """Without blanks at its ends."""
+        shown = self.plain
+        a, b = len(shown) - len(shown.lstrip()), len(shown.rstrip())
+        return self[a : max(a, b)]
+
+    @property
+    def plain(self) -> str:
+        """Its letters, those that are not plain hidden behind U+0001."""
+        pairs = zip(self.letters, self.kinds, strict=True)
+        return "".join(c if k == "p" else "\x01" for c, k in pairs)
+
+
+def refuse(why: str, line: str, at: int) -> ValueError:
+    """The one sentence of a parser that stopped: why, at which letter, near what."""
+    a, b = max(0, at - 12), at + 12
+    near = " ".join(line[a:b].split())
+    near = ("..." if a else "") + near + ("..." if b < len(line) else "")
+    return ValueError(f"{why} (character {at + 1} of the prompt, near {near}).")
+
+
+def scan(line: str) -> list[list[Part]]:
+    """A line as chapters of parts; quotation marks and backslashes are understood."""
+    chapters, letters, kinds, places = [[]], [], [], []
+
+    def close() -> None:
+        chapters[-1].append(Part("".join(letters), "".join(kinds), tuple(places)))
+        letters.clear(), kinds.clear(), places.clear()
+
+    i, opened = 0, None
+    while i < len(line):
+        letter, kind, at = line[i], "p" if opened is None else "l", i
+        if letter == "\\" and line[i + 1 : i + 2] in set('"|^\\:'):
+            i += 1
+            letter, kind = line[i], "l"
         elif letter == '"':
-            inside = not inside
-        elif letter == "|" and not inside:
-            parts.append(current)
-            current = ""
-            continue
-        current += letter
-    return [*parts, current]
+            opened, kind = (i if opened is None else None), "q"
+        i += 1
+        if kind == "p" and letter in "|^":
+            close()
+            chapters += [[]] if letter == "^" else []
+        elif kind != "p" or letter not in MARKS:
+            letters.append(letter), kinds.append(kind), places.append(at)
+    if opened is not None:
+        raise refuse(
+            'The quotation marks do not close: write \\" for a mark that belongs to '
+            "the text",
+            line,
+            opened,
+        )
+    close()
+    return chapters
 
 
 def parse(line: str) -> list[Prompt]:
-    """Read ``text:weight:stop | text ...``.
+    """Read a prompt or a whole story: a list of prompts with their shares of the steps.
 
-    Weight and stop are numbers behind the text; a number behind a digit, as in "a clock
-    at 12:30", belongs to the text. Text in "quotation marks" may hold anything. Raises
-    ValueError with one sentence.
+    ``text:weight:stop | text ... ^ the next chapter``; the grammar stands at the top of
+    this file. Sizes of weights lie between 0.0001 and 10,000. Raises TypeError for what
+    is no text, ValueError with one sentence that says where the parser stopped.
     """
     if not isinstance(line, str):
         raise TypeError(f"A prompt must be text, not {type(line).__name__}.")
-    out = [one(part.strip()) for part in split(line) if part.strip()]
-    if not out:
-        raise ValueError("The prompt is empty: type what the picture should show.")
-    check(out)
+    if len(line) > LONGEST:
+        raise ValueError(
+            f"The prompt has {len(line):,} characters: shorten it to {LONGEST:,}, "
+            "since a CLIP reads some 30 to 70 words."
+        )
+    if bad := re.search(r"[\ud800-\udfff]", line):
+        at = bad.start()
+        raise ValueError(f"Character {at + 1} of the prompt is no text: remove it.")
+    chapters = [[p.stripped() for p in parts] for parts in scan(line)]
+    chapters = [[p for p in parts if p.letters] for parts in chapters]
+    chapters = [parts for parts in chapters if parts]
+    if not chapters:
+        what = "story is empty: type chapters" if "^" in line else "prompt is empty: "
+        what += " with ^ between them" if "^" in line else "type what to show"
+        raise ValueError(f"The {what}.")
+    if sum(map(len, chapters)) > MOST:
+        raise ValueError(f"The prompt has more than {MOST} parts: leave some out.")
+    out = []
+    for n, parts in enumerate(chapters):
+        begin, end = n / len(chapters), (n + 1) / len(chapters)
+        found = [replace(one(p, line), begin=begin, end=end) for p in parts]
+        if all(p.weight < 0 for p in found):
+            where = f" in chapter {n + 1}" if len(chapters) > 1 else ""
+            raise ValueError(
+                f"All weights are below 0{where}: the picture needs something to go "
+                "towards."
+            )
+        out += found
     return out
 
 
-def one(part: str) -> Prompt:
+story = parse  # a story is a prompt with chapters: one grammar, one parser
+
+
+def one(part: Part, line: str) -> Prompt:
     """Read one prompt of a line."""
-    found = QUOTED.match(part)
-    if found:
-        text = re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL)
-    elif part.startswith('"'):
-        raise ValueError(f"The quotation marks in {part} do not close.")
-    else:
-        found = TAIL.match(part)
-        text = found[1] if found else part
-    weight = float(found[2]) if found and found[2] else 1.0
-    stop = float(found[3]) if found and found[3] else -math.inf
-    rest = (
-        re.search(r"[^\d\s:/]:([^\s:/\\]+)$", text) if not QUOTED.match(part) else None
-    )
-    if rest:
-        raise ValueError(
-            f'The weight "{rest[1]}" in "{part}" is not a number; put the text in '
-            "quotation marks if the colon belongs to it."
+    text, numbers = cut(part, line)
+    at = part.places[0]
+    if text.kinds[0] == "q" == text.kinds[-1] and text.kinds.count("q") == 2:
+        text = text[1:-1]
+    words = text.letters
+    if not re.search(r"\w", words) and not re.search(r"[^\x00-\x7f]", words):
+        raise refuse(
+            f"The prompt {short(words)} holds no word, only punctuation", line, at
         )
-    if not re.search(r"\w", text) and not re.search(r"[^\x00-\x7f]", text):
-        raise ValueError(f'The prompt "{part}" holds no word, only punctuation.')
-    return Prompt(text, weight, stop)
+    prompt = Prompt(words, *numbers)
+    if fault := amiss(prompt):
+        raise refuse(fault, line, at)
+    return prompt
+
+
+def cut(part: Part, line: str) -> tuple[Part, list[float]]:
+    """A part as text and numbers: no number, a weight, or weight and stop."""
+    shown = part.plain.translate(DIGITS)
+    found = TAIL.search(shown)
+    if not found:
+        check_tail(part, shown, line)
+        return part, []
+    text = shown[: found.start()]
+    if not text:
+        raise refuse("No text stands before this weight", line, part.places[0])
+    if text[-1].isdigit() and TIME.search(shown):
+        return part, []
+    address = text.rpartition("://")[2] if "://" in text.split()[-1] else "/"
+    if text[-1].isdigit() or text[-1] in ":：" or "/" not in address:
+        raise misspelt(part, shown.rindex(":"), line)
+    check_tail(part[: len(text)], text, line)
+    return part[: len(text)], [float(n) for n in found.groups() if n]
+
+
+def check_tail(part: Part, shown: str, line: str) -> None:
+    """Raise ValueError if the end of a text looks like a weight; ``shown``: plain."""
+    if wide := re.search(rf"：\s*{NUMBER}$", shown):
+        raise misspelt(part, wide.start(), line)
+    at = shown.rfind(":")
+    before, after = shown[: max(at, 0)], shown[at + 1 :]
+    if at < 0 or "\x01" in after:
+        return
+    word, digit = after.strip(), before[-1:].isdigit()
+    if re.fullmatch(NUMBER, word) or not digit and ALMOST.fullmatch(word):
+        if not (digit and after == word):
+            raise misspelt(part, at, line)
+        return
+    if word and (not before.strip() or before[-1].isspace() or before[-1] in ":/"):
+        return
+    if word and digit and word[0].isdigit():
+        return  # 12:30pm
+    if not re.search(r"[\s/\\]", after):
+        raise refuse(
+            f"The weight {short(word)} is not a number: give one, as in fox:2, or put "
+            "the text in quotation marks if the colon belongs to it",
+            line,
+            part.places[at],
+        )
+
+
+def misspelt(part: Part, at: int, line: str) -> ValueError:
+    """Refuse what looks like a weight at a colon, with both right spellings."""
+
+    def brief(text: str) -> str:
+        return text if len(text) <= 30 else "..." + text[-27:]
+
+    number = "".join(part.letters[at + 1 :].split()).translate(DIGITS)
+    if re.fullmatch(r"[+-]?\d+,\d+", number):
+        number = number.replace(",", ".")
+    number = number if re.fullmatch(NUMBER, number) else "0.5"
+    text = spelt(brief(part.letters[:at].strip().rstrip(":")))
+    return refuse(
+        f"This looks like a weight and is none: write {text}:{number} for a weight, "
+        f'"{brief(part.letters)}" in quotation marks if it belongs to the text',
+        line,
+        part.places[at],
+    )
+
+
+def amiss(p: Prompt) -> str:
+    """What is wrong with one prompt, without a full stop; "" if nothing is."""
+    title = short(p.text)
+    if not math.isfinite(p.weight):
+        return f"The weight of {title} must be a finite number"
+    if p.weight == 0:
+        return f"The weight of {title} is 0: it would do nothing, so leave it out"
+    if not WEIGHTS[0] <= abs(p.weight) <= WEIGHTS[1]:
+        return f"The weight of {title} must have a size from 0.0001 to 10,000"
+    if math.isnan(p.stop) or p.stop == math.inf:
+        return f"The stop of {title} must be a finite number"
+    if not 0 <= p.begin < p.end <= 1:
+        return (
+            f"{title} begins at {p.begin} and ends at {p.end}; these are shares of the "
+            "steps, 0 <= begin < end <= 1"
+        )
+    if p.weight < 0 <= p.stop:
+        return (
+            f"The stop {p.stop:g} of {title} would never let it count: with a weight "
+            "below 0 the stop is below 0 too, such as -0.95 to push no further than a "
+            "distance of 0.95"
+        )
+    if p.stop > FARTHEST:
+        return (
+            f"The stop {p.stop:g} of {title} is above the largest distance "
+            f"({FARTHEST:.2f}): it would never count"
+        )
+    return ""
 
 
 def check(prompts: list[Prompt]) -> None:
-    """Raise ValueError if the prompts cannot lead anywhere."""
+    """Raise ValueError or TypeError if the prompts cannot lead anywhere."""
     if not prompts:
         raise ValueError("There is no prompt: give at least one.")
     for p in prompts:
-        if not math.isfinite(p.weight):
-            raise ValueError(f'The weight of "{p.text}" must be a finite number.')
-        if p.weight == 0:
-            raise ValueError(f'The weight of "{p.text}" is 0: it would do nothing.')
-        if not 0 <= p.begin < p.end <= 1:
-            raise ValueError(
-                f'"{p.text}" begins at {p.begin} and ends at {p.end}; these are shares '
-                "of the steps, 0 <= begin < end <= 1."
-            )
-        if p.weight < 0 <= p.stop:
-            raise ValueError(
-                f'The stop {p.stop} of "{p.text}" would never let it count: with a '
-                "weight below 0 the stop is below 0 too, such as -0.95 to push no "
-                "further than a distance of 0.95."
-            )
-        if p.stop > math.pi**2 / 2:
-            raise ValueError(
-                f'The stop {p.stop} of "{p.text}" is above the largest distance '
-                f"({math.pi**2 / 2:.2f}): it would never count."
-            )
+        if not isinstance(p, Prompt):
+            raise TypeError(f"A wish must be a Prompt, not {short(p)}.")
+        if fault := amiss(p):
+            raise ValueError(fault + ".")
     if all(p.weight < 0 for p in prompts):
         raise ValueError(
             "All weights are below 0: the picture needs something to go towards."
         )
-
-
-def story(line: str) -> list[Prompt]:
-    """Prompts that follow each other: chapters parted by ``^`` share the steps."""
-    chapters = [c for c in line.split("^") if c.strip()]
-    if not chapters:
-        raise ValueError("The story is empty: type chapters with ^ between them.")
-    out = []
-    for n, chapter in enumerate(chapters):
-        begin, end = n / len(chapters), (n + 1) / len(chapters)
-        out += [replace(p, begin=begin, end=end) for p in parse(chapter)]
-    return out
 
 
 def noise_prompt(seed: int, size: int, weight: float = 1.0) -> Prompt:
@@ -184,18 +342,26 @@ def wish(cuts: Tensor, goal: Tensor, weight: float, stop: float) -> Tensor:
     return abs(weight) * held.mean()
 
 
-def wishes(pictures=(), noises=(), spots=(), embed: int = 0, read=None) -> list[Prompt]:
+def wishes(pictures=(), noises=(), spots=(), sizes=(), read=None) -> list[Prompt]:
     """The wishes of settings that are no plain words.
 
-    pictures: (path, weight) each; noises: (seed, weight), directions of ``embed``
-    numbers; spots: (text, path of a mask), where ``read`` turns a path into a picture
-    (1, 3, H, W). Raises ValueError with one sentence for a black mask.
+    pictures: (picture, weight) each; noises: (seed, weight), one direction for each
+    guide, whose embeddings have ``sizes`` numbers; spots: (text, mask), where ``read``
+    turns a mask into a picture (1, 3, H, W). Raises ValueError with one sentence for a
+    black mask.
     """
-    out = [Prompt(str(path), weight, picture=path) for path, weight in pictures]
-    out += [noise_prompt(seed, embed, weight) for seed, weight in noises]
-    for text, path in spots:
-        mask = read(path).mean((0, 1))  # (H, W)
+    out = [
+        Prompt(f"picture {n + 1}", weight, picture=picture)
+        for n, (picture, weight) in enumerate(pictures)
+    ]
+    for seed, weight in noises:
+        noise = [noise_prompt(seed, size, weight) for size in sizes]
+        out.append(replace(noise[0], vector=[p.vector for p in noise]))
+    for text, picture in spots:
+        mask = read(picture).mean((0, 1))  # (H, W)
         if mask.max() < 0.02:
-            raise ValueError(f"The mask {path} is black: no spot is left to see.")
+            raise ValueError(
+                f"The mask of {short(text)} is black: paint the spot to be seen white."
+            )
         out += [replace(p, mask=mask) for p in parse(text)]
     return out

@@ -1,11 +1,20 @@
-"""All that decides a dreamed picture, as plain data."""
+"""All that decides a dreamed picture, as plain data, checked whole when it is made."""
 
-import math
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
 
 import torch
+from PIL import Image
 
-from . import cutouts
+from .. import weights
+from ..clip.official import OFFICIAL
+from ..vqgan.published import PUBLISHED, config
+from . import cutouts, drawers, losses, prompts
+from .canvas import check_size
+from .packed import is_packed, unpack
+from .values import flag, frozen, number, one_of, quoted, rows, short, whole
 
 OPTIMISERS = {
     "adam": torch.optim.Adam,
@@ -14,18 +23,24 @@ OPTIMISERS = {
     "rmsprop": torch.optim.RMSprop,
     "radam": torch.optim.RAdam,
 }
+STARTS = ("white", "noise", "gradient")
+LARGEST_SEED = 2**63 - 1
+MOST_INK = 2**24  # strokes times pixels: about 4 GB a step
 
 
 @dataclass(frozen=True)
 class Settings:
     """All that decides a picture; the same settings give the same picture.
 
-    Everything is plain data, so it fits into a PNG and comes back from it.
+    Everything is plain data, so it fits into a PNG and comes back from it. Lists become
+    tuples, numbers of numpy plain ones, a ``Path`` text. Raises ValueError with one
+    sentence for what makes no sense: all is checked here, before anything is drawn.
+    ``seed=None`` draws a seed, keeps and prints it.
     """
 
     prompt: str = "a sunflower"  # "text:weight:stop | text", chapters parted by "^"
-    seed: int = 0
-    steps: int = 100
+    seed: int | None = 0  # 0 to 2**63 - 1; None draws one
+    steps: int = 80  # about half a minute at 128 x 128 on two cores
     width: int = 128
     height: int = 128
     drawer: str = "vqgan"  # or codes, pixel, lines, fourier
@@ -38,8 +53,8 @@ class Settings:
     rate: float = 1.0  # factor on the learning rates of the drawer
     drops: tuple = (0.75,)  # shares of the steps after which the rate falls to a third
     canvases: str | tuple = "coarse"  # or (side, share of steps, rate) ..., see plan
-    start: str | tuple = "white"  # or "noise", "gradient", a path, or rows of codes
-    losses: dict = field(default_factory=dict)  # see losses.build
+    start: str | tuple = "white"  # "noise", "gradient", a path, or rows of codes
+    losses: dict = field(default_factory=dict)  # see losses.check
     pictures: tuple = ()  # picture prompts: (path, weight)
     noises: tuple = ()  # noise prompts: (seed, weight)
     spots: tuple = ()  # spot prompts: (text, path of a mask; white counts)
@@ -48,29 +63,254 @@ class Settings:
     every: int = 5  # steps between two previews
     bf16: bool = False  # half the precision: faster where the machine knows it
 
+    def __post_init__(self):
+        check(self)
+
+    def __repr__(self) -> str:
+        """The settings that are not the default; packed pictures are cut short."""
+        plain = (f for f in fields(self) if getattr(self, f.name) != usual(f))
+        said = [f"{f.name}={short(getattr(self, f.name), 80)}" for f in plain]
+        return f"Settings({', '.join(said)})"
+
+
+def usual(f):
+    """The default of a field."""
+    return f.default_factory() if f.default_factory is dict else f.default
+
 
 def check(s: Settings) -> None:
-    """Raise ValueError with one sentence for settings that make no sense."""
-    if int(s.steps) < 1:
-        raise ValueError(f"At least one step is needed, not {s.steps}.")
-    if int(s.cuts) < 1:
-        raise ValueError(f"At least one cut is needed, not {s.cuts}.")
-    if int(s.every) < 1:
-        raise ValueError(f"Previews need every >= 1, not {s.every}.")
-    for value, known, what in (
-        (s.recipe, cutouts.RECIPES, "cutout recipe"),
-        (s.optimiser, OPTIMISERS, "optimiser"),
-    ):
-        if value not in known:
-            raise ValueError(
-                f'There is no {what} "{value}"; choose from {", ".join(known)}.'
-            )
-    plan(s)
-    if not s.guides:
-        raise ValueError("No guide is named: at least one CLIP model must look.")
-    if isinstance(s.start, tuple) and s.drawer not in ("vqgan", "codes"):
+    """Make all fields plain data. Raises ValueError with one sentence if one is bad."""
+    if not isinstance(s.prompt, str):
+        raise ValueError(f"The prompt must be text, not {short(s.prompt)}.")
+    out = {"seed": a_seed(s.seed), **sizes(s)}
+    wishes = prompts.parse(s.prompt)
+    chapters = len({p.begin for p in wishes})
+    if chapters > out["steps"]:
         raise ValueError(
-            f'A code grid starts the drawers "vqgan" and "codes", not "{s.drawer}".'
+            f"{chapters} chapters need as many steps, not {out['steps']}: raise steps."
+        )
+    one_of("cutout recipe", s.recipe, cutouts.RECIPES)
+    one_of("optimiser", s.optimiser, OPTIMISERS)
+    out["options"] = drawers.check(s.drawer, s.options)
+    out |= models(s)
+    out["rate"] = number("rate", s.rate, 1e-6, 1e3)
+    drops = rows("drops", s.drops, "as shares of the steps, such as (0.75,)")
+    out["drops"] = tuple(number("A share in drops", d, 0, 1) for d in drops)
+    out["tile"], out["bf16"] = flag("tile", s.tile), flag("bf16", s.bf16)
+    out["canvases"] = canvas_rows(s.canvases)
+    out["start"] = a_start(s.start, s.drawer)
+    out["losses"] = losses.check(s.losses)
+    if "stay" in out["losses"] and s.start in ("white", "noise"):
+        losses.build({"stay": 1.0}, None)  # says what is missing
+    out |= extras(s)
+    for name, value in out.items():
+        object.__setattr__(s, name, value)
+    fitting(s)
+
+
+def a_seed(value) -> int:
+    """A seed; a drawn one, printed, for None."""
+    if value is not None:
+        return whole("The seed (or None, which draws one)", value, 0, LARGEST_SEED)
+    drawn = random.SystemRandom().randrange(2**31)
+    print(f"The seed was drawn: seed={drawn} gives this picture again.")
+    return drawn
+
+
+def sizes(s: Settings) -> dict:
+    """Steps, cuts, previews and size."""
+    if isinstance(s.steps, int) and s.steps < 1:
+        raise ValueError(f"At least one step is needed, not {short(s.steps)}.")
+    if isinstance(s.cuts, int) and s.cuts < 1:
+        raise ValueError(f"At least one cut is needed, not {short(s.cuts)}.")
+    out = {
+        "steps": whole("steps", s.steps, 1, 100_000),
+        "cuts": whole("cuts", s.cuts, 1, 4096),
+        "every": whole("every (steps between previews)", s.every, 1, 10**9),
+    }
+    for name in ("width", "height"):
+        value = getattr(s, name)
+        if isinstance(value, int) and value < 1:
+            check_size((s.width, s.height), 1)
+        out[name] = whole(name, value, 1, 2**24)
+    check_size((out["width"], out["height"]), 1)
+    return out
+
+
+@lru_cache
+def stride(name: str) -> int:
+    """Pixels a side of one code of a VQGAN, by its name; reads no weights."""
+    return config(name).stride
+
+
+def models(s: Settings) -> dict:
+    """The names of guides and VQGAN."""
+    guides = (s.guides,) if isinstance(s.guides, str) else s.guides
+    guides = rows("guides", guides, 'as names, such as ("pocket", "scratch")')
+    if not guides:
+        raise ValueError("No guide is named: at least one CLIP model must look.")
+    if len(guides) > 16:
+        raise ValueError(f"A picture has at most 16 guides, not {len(guides)}.")
+    for name in guides:
+        if not isinstance(name, str):
+            raise ValueError(f"A guide is the name of a CLIP, not {short(name)}.")
+        if name == "judge":
+            raise ValueError("The judge never guides: it would judge its own work.")
+        known(name, "clip")
+    if not isinstance(s.vqgan, str):
+        raise ValueError(f"vqgan is the name of a VQGAN, not {short(s.vqgan)}.")
+    if s.drawer in drawers.OF_CODES:
+        known(s.vqgan, "vqgan")
+    return {"guides": guides}
+
+
+@lru_cache
+def known(name: str, kind: str) -> None:
+    """Raise ValueError unless a model of this name, or a file at this path, exists."""
+    others = {"clip": OFFICIAL, "vqgan": PUBLISHED}[kind]
+    if name in others:
+        return
+    if len(name) > 200 or not name.isprintable():
+        raise ValueError(f"There is no {kind} model {quoted(name)}.")
+    try:
+        there = weights.find(kind, name, others).is_file()
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    if not there:
+        raise ValueError(f"There is no weights file at {name}.")
+
+
+def a_picture(what: str, value) -> str:
+    """A picture in settings: a path that exists, or a packed picture."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is the path of a picture, not {short(value)}.")
+    if is_packed(value):
+        unpack(value)
+        return value
+    try:
+        there = Path(value).is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise ValueError(f"{what}: there is no picture at {short(value, 120)}.")
+    try:
+        with Image.open(value):
+            pass
+    except Image.DecompressionBombError:
+        raise ValueError(f"{what}: {value} is too large; shrink it first.") from None
+    except Exception:
+        raise ValueError(
+            f"{what}: {value} is not a picture that can be read (PNG, JPEG, WebP ...)."
+        ) from None
+    return value
+
+
+def a_start(value, drawer: str):
+    """Where a drawing starts, as plain data."""
+    if isinstance(value, str) and value in STARTS:
+        return value
+    if not isinstance(value, (list, tuple)):
+        return a_picture(f"The start (or {', '.join(STARTS)})", value)
+    value = frozen(value)
+    if drawer not in (*drawers.OF_CODES, "lines"):
+        raise ValueError(
+            f'A code grid starts the drawers "vqgan" and "codes", not "{drawer}".'
+        )
+    if not value or not all(isinstance(row, tuple) and row for row in value):
+        raise ValueError(
+            f"A code grid is rows of whole numbers, ((1, 2), (3, 4)), not "
+            f"{short(value)}."
+        )
+    if sum(map(len, value)) > 2**20:
+        raise ValueError("The code grid has more than a million codes: draw smaller.")
+    if drawer == "lines":
+        return tuple(
+            tuple(number("A number of a stroke", n, -1e6, 1e6) for n in row)
+            for row in value
+        )
+    return tuple(
+        tuple(whole("A code of the start", n, 0, 2**31) for n in row) for row in value
+    )
+
+
+def extras(s: Settings) -> dict:
+    """Picture, noise and spot prompts, and the overlay."""
+
+    def pairs(name: str, form: str) -> tuple:
+        table = rows(name, getattr(s, name), f"as rows of {form}")
+        if len(table) > prompts.MOST:
+            raise ValueError(f"{name} holds more than {prompts.MOST} rows.")
+        for row in table:
+            if not isinstance(row, tuple) or len(row) != 2:
+                raise ValueError(f"A row of {name} is {form}, not {short(row)}.")
+        return table
+
+    def weight(name: str, value) -> float:
+        value = number(f"A weight in {name}", value, -1e4, 1e4)
+        if abs(value) < 1e-4:
+            raise ValueError(f"A weight in {name} is {value:g}: it would do nothing.")
+        return value
+
+    out = {
+        "pictures": tuple(
+            (a_picture("A picture prompt", path), weight("pictures", w))
+            for path, w in pairs("pictures", "(path, weight)")
+        ),
+        "noises": tuple(
+            (whole("A seed in noises", n, 0, LARGEST_SEED), weight("noises", w))
+            for n, w in pairs("noises", "(seed, weight)")
+        ),
+        "spots": tuple(
+            (text, a_picture("The mask of a spot", path))
+            for text, path in pairs("spots", "(text, path of a mask)")
+        ),
+    }
+    for text, _ in out["spots"]:
+        if not isinstance(text, str):
+            raise ValueError(f"A spot begins with text, not {short(text)}.")
+        prompts.parse(text)
+    over = rows("overlay", s.overlay, "(path, opacity, every how many steps)")
+    if over:
+        if len(over) != 3:
+            raise ValueError(
+                "overlay is (path, opacity, every how many steps), not "
+                f"{short(s.overlay)}."
+            )
+        over = (
+            a_picture("The overlay", over[0]),
+            number("The opacity of the overlay", over[1], 0, 1),
+            whole("The steps between two overlays", over[2], 1, 10**9),
+        )
+    return out | {"overlay": over}
+
+
+def fitting(s: Settings) -> None:
+    """What several fields say together: strokes and codes against pixels."""
+    strokes = s.options.get("strokes", 48)
+    if s.drawer == "lines" and strokes * s.width * s.height > MOST_INK:
+        raise ValueError(
+            f"{strokes} strokes on {s.width} x {s.height} pixels need too much memory: "
+            f"at this size draw at most {MOST_INK // (s.width * s.height)}."
+        )
+    for canvas in plan(s):
+        check_canvas(canvas, unit(s))
+
+
+def unit(s: Settings) -> int:
+    """Pixels a side of one code or block of the drawer that is named."""
+    if s.drawer in drawers.OF_CODES:
+        return stride(s.vqgan)
+    return s.options.get("block", 4) if s.drawer == "pixel" else 1
+
+
+def check_canvas(canvas: "Canvas", least: int) -> None:
+    """Raise ValueError for a canvas smaller than one code or block."""
+    if min(canvas.width, canvas.height) < least:
+        raise ValueError(
+            f"A canvas of {canvas.width} x {canvas.height} is smaller than one code or "
+            f"block of {least} pixels: draw larger."
         )
 
 
@@ -85,9 +325,39 @@ class Canvas:
 
 
 COARSE = {  # how many halvings, then (share of the steps, rate) from coarse to fine
+    0: ((1.0, 1.0),),
     1: ((0.5, 1.0), (0.5, 0.5)),
     2: ((0.4, 1.0), (0.3, 0.5), (0.3, 0.4)),
 }
+
+
+def canvas_rows(value) -> str | tuple:
+    """The canvases of settings, each (side, share, rate), as plain numbers."""
+    if value == "coarse" and isinstance(value, str):
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(
+            'The canvases are "coarse" or rows of (side, share, rate), not '
+            f"{short(value)}."
+        )
+    if len(value) > 16:
+        raise ValueError(f"There are at most 16 canvases, not {len(value)}.")
+    out = []
+    for row in value:
+        try:
+            side, share, rate = (number("", n) for n in row)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "A canvas is (side, share of the steps, rate), three numbers: "
+                f"{short(row)}."
+            ) from None
+        if side < 1 or not 0 < share <= 1 or not 0 < rate <= 1e3:
+            raise ValueError(
+                "A canvas has a side of 1 pixel or more, a share above 0 and at most "
+                f"1, and a rate above 0 and at most 1000: {short(row)}."
+            )
+        out.append((side, share, rate))
+    return tuple(out)
 
 
 def plan(s: Settings) -> list[Canvas]:
@@ -95,38 +365,20 @@ def plan(s: Settings) -> list[Canvas]:
 
     Few codes force large shapes; a finer canvas then adds the edges. Each canvas is
     (side, share, rate): the longer side in pixels, the share of the steps, the factor
-    on the learning rates. "coarse" halves the size once, above 160 pixels twice; a run
-    that starts from a grid of codes stays on one. Raises ValueError with one sentence
-    for a plan that makes no sense.
+    on the learning rates. "coarse" halves the size once, above 160 pixels twice, where
+    a code or block still fits; a run that starts from rows of codes stays on one.
+    Raises ValueError with one sentence for a plan that makes no sense.
     """
-    long = max(s.width, s.height)
-    rows = s.canvases
-    if rows == "coarse" and isinstance(s.start, tuple):
-        rows = ()  # a grid of codes has a size of its own
+    long, rows = max(s.width, s.height), s.canvases
     if rows == "coarse":
         halvings = 1 if long <= 160 else 2
+        while halvings and min(s.width, s.height) < 2**halvings * unit(s):
+            halvings -= 1
+        if isinstance(s.start, tuple):
+            halvings = 0  # rows have a size of their own
         sides = [long // 2**n for n in range(halvings, -1, -1)]
         rows = [(a, *b) for a, b in zip(sides, COARSE[halvings], strict=True)]
-    if isinstance(rows, str) or not hasattr(rows, "__iter__"):
-        raise ValueError(
-            f'The canvases are "coarse" or rows of (side, share, rate), not {rows!r}.'
-        )
-    rows = [tuple(row) if hasattr(row, "__iter__") else (row,) for row in rows]
-    if not rows:
-        rows = [(long, 1.0, 1.0)]
-    for row in rows:
-        numbers = all(
-            isinstance(n, (int, float)) and not isinstance(n, bool) for n in row
-        )
-        if len(row) != 3 or not numbers or not all(map(math.isfinite, row)):
-            raise ValueError(
-                f"A canvas is (side, share of the steps, rate), three numbers: {row!r}."
-            )
-        if row[0] < 1 or not 0 < row[1] <= 1 or row[2] <= 0:
-            raise ValueError(
-                "A canvas has a side of 1 pixel or more, a share above 0 and at most "
-                f"1, and a rate above 0: {row!r}."
-            )
+    rows = rows or [(long, 1.0, 1.0)]
     sides, shares = [row[0] for row in rows], [row[1] for row in rows]
     if sides != sorted(sides):
         raise ValueError(f"The canvases must grow, but their sides are {sides}.")
@@ -138,7 +390,10 @@ def plan(s: Settings) -> list[Canvas]:
     if abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"The shares of the steps must sum to 1, not {sum(shares):g}.")
     if s.steps < len(rows):
-        raise ValueError(f"{len(rows)} canvases need as many steps, not {s.steps}.")
+        raise ValueError(
+            f"{len(rows)} canvases need as many steps, not {s.steps}: give more steps, "
+            "or canvases=()."
+        )
     ends = [round(s.steps * sum(shares[: n + 1])) for n in range(len(rows))]
     steps = [b - a for a, b in zip([0, *ends], ends, strict=False)]
     if min(steps) < 1:

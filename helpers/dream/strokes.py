@@ -70,6 +70,26 @@ class LineDrawer(Drawer):
         self.paper = old.paper
         self.hold()
 
+    def rows(self):
+        """One row a stroke (points, thickness, colour, opacity), then the paper."""
+        parts = [self.points.flatten(1), self.thickness, self.colour]
+        strokes = torch.cat([p.detach() for p in parts], 1).tolist()
+        return tuple(map(tuple, [*strokes, self.paper.tolist()]))
+
+    def take(self, rows):
+        """Begin from the strokes that ``rows`` gave."""
+        *strokes, paper = rows
+        if [len(row) for row in rows] != [11] * self.strokes + [3]:
+            raise ValueError(
+                f"These rows are not the {self.strokes} strokes of this drawer: 11 "
+                "numbers each, then 3 of the paper."
+            )
+        x = torch.tensor(strokes, dtype=torch.float32)
+        points, thickness, colour = x.split([6, 1, 4], 1)
+        self.keep(points=points.view(-1, 3, 2), thickness=thickness, colour=colour)
+        self.paper = torch.tensor(paper, dtype=torch.float32, device=self.device)
+        self.hold()
+
     def parameters(self):
         return [
             {"params": [self.points], "lr": self.lr},

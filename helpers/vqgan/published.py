@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -100,12 +101,34 @@ def load(name: str = "pocket", device=None, file=None) -> VQGAN:
     else:
         path = weights.find("vqgan", name, PUBLISHED, file)
         tensors, metadata = weights.read(path, "vqgan")
-        table = json.loads(metadata["config"])
-        sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        model = fill(Config(**sizes), network(tensors, path.name), path.name)
+        model = fill(sizes(metadata), network(tensors, path.name), path.name)
         model.card = json.loads(metadata["card"])
     model.name = name
     return model.to(device).eval()
+
+
+def sizes(metadata: dict[str, str]) -> Config:
+    """The sizes that a file of ours notes."""
+    table = json.loads(metadata["config"])
+    return Config(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    )
+
+
+def config(name: str = "pocket") -> Config:
+    """The sizes of a VQGAN by name; reads no weights.
+
+    Raises ValueError or FileNotFoundError with one sentence for an unknown name or a
+    file that is none of ours.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name].config
+    path = weights.find("vqgan", name, PUBLISHED)
+    try:
+        with safe_open(path, "pt") as file:
+            return sizes(file.metadata() or {})
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is no VQGAN of ours, or is damaged.") from None
 
 
 def load_discriminator(name: str = "pocket", device=None) -> PatchDiscriminator:
