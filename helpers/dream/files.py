@@ -1,11 +1,13 @@
 """What a run leaves behind: PNGs to be drawn again or gone on from, and films."""
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -30,7 +32,7 @@ MOST_PIXELS = 2**25  # no drawing of ours is larger
 def write(path, data: bytes) -> Path:
     """Write a file whole or not at all. Raises PermissionError with one sentence."""
     path = Path(path)
-    part = path.with_name(f".{os.getpid()}.part")
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -38,12 +40,12 @@ def write(path, data: bytes) -> Path:
         part.write_bytes(data)
         part.replace(path)
     except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            part.unlink()
         reason = getattr(error, "strerror", None) or str(error)
         raise PermissionError(
             f"{path} cannot be written ({reason}); choose another folder or name."
         ) from None
-    finally:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
     return path
 
 
@@ -53,9 +55,12 @@ def save(path, frame: Frame, settings: Settings | None = None) -> Path:
     The settings are those of the frame; give them only for a frame of your own making,
     which ``again`` will refuse. The file is written whole or not at all. Raises
     ValueError with one sentence for settings that did not draw this frame or a name
-    that is no PNG, PermissionError where nothing can be written.
+    that is no PNG, TypeError for what is no Frame, PermissionError where nothing can be
+    written.
     """
     path = Path(path)
+    if not isinstance(frame, Frame):
+        raise TypeError(f"save writes a Frame, not {short(frame)}: dream.best is one.")
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif"):
         raise ValueError(
             f"The settings travel in a PNG: save as {path.with_suffix('.png').name}."
@@ -222,11 +227,11 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
     if not changes:
         dream.until = table["step"]
     then, now = table["versions"], record.versions(device)
-    then = {k: " ".join(str(v).split())[:40] for k, v in then.items()}
-    if other := [
-        f"{k} {then.get(k)}, here {v}" for k, v in now.items() if then.get(k) != str(v)
-    ]:
-        dream.say(f"The picture may differ a little: it was drawn with {other[0]}.")
+    moved = [k for k in ("torch", "device", "threads") if then.get(k) != now[k]]
+    if moved:
+        was = " ".join(str(then.get(moved[0])).split())[:40]
+        here = f"{moved[0]} {was}, here {now[moved[0]]}"
+        dream.say(f"The picture may differ a little: it was drawn with {here}.")
     return dream
 
 

@@ -140,7 +140,7 @@ class Dream:
         trial.start(torch.Generator().manual_seed(0))
         weights = [w for w in [getattr(trial, "vqgan", None)] if w]
         need = memory.held(trial.draw, weights) * area / (trial.width * trial.height)
-        free = memory.free(device)
+        free = memory.room(device)
         if need > free:
             raise ValueError(
                 f"A step at {canvas.width} x {canvas.height} needs about "
@@ -256,6 +256,7 @@ class Dream:
         now = [n for n, wish in enumerate(self.wishes) if wish.counts(progress)]
         masks = {id(self.wishes[n].mask): self.wishes[n].mask for n in now}
         for key, mask in masks.items():
+            mask = None if mask is None else mask.to(seen.device)
             if mask is not None and mask.shape[-2:] != seen.shape[-2:]:
                 mask = mask.view(1, 1, *mask.shape[-2:])
                 mask = F.interpolate(mask, seen.shape[-2:], mode="area")

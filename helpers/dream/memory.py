@@ -1,5 +1,7 @@
 """How much memory a step of the guided loop will hold, before it starts."""
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,25 @@ def free(device: torch.device) -> float:
         return torch.cuda.mem_get_info(device)[0] / 1e6
     gigabytes = free_memory() if device.type == "cpu" else None
     return 1000 * gigabytes if gigabytes else float("inf")
+
+
+def room(device: torch.device) -> float:
+    """Megabytes that a step could have at most; infinity if nobody tells.
+
+    On a CPU that counts what the system keeps in memory only as long as nobody asks.
+    """
+    if device.type == "cuda":
+        return free(device)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            rows = dict(line.split(":", 1) for line in file)
+        return int(rows["MemAvailable"].split()[0]) * 1024 / 1e6
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
 def held(function, weights) -> float:

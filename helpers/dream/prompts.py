@@ -15,6 +15,7 @@ D embedding.
 """
 
 import math
+import numbers
 import re
 from dataclasses import dataclass, replace
 
@@ -253,6 +254,7 @@ def misspelt(part: Part, at: int, line: str) -> ValueError:
     """Refuse what looks like a weight at a colon, with both right spellings."""
 
     def brief(text: str) -> str:
+        text = " ".join(text.split())
         return text if len(text) <= 30 else "..." + text[-27:]
 
     number = "".join(part.letters[at + 1 :].split()).translate(DIGITS)
@@ -271,6 +273,10 @@ def misspelt(part: Part, at: int, line: str) -> ValueError:
 def amiss(p: Prompt) -> str:
     """What is wrong with one prompt, without a full stop; "" if nothing is."""
     title = short(p.text)
+    for name in ("weight", "stop", "begin", "end"):
+        value = getattr(p, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return f"The {name} of {title} must be a number, not {short(value)}"
     if not math.isfinite(p.weight):
         return f"The weight of {title} must be a finite number"
     if p.weight == 0:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..pictures import to_image, to_tensor
-from .packed import pack, pack_square, text_of, unpack
+from .packed import pack, pack_square, unpack
 from .prompts import Prompt
 from .settings import STARTS, Settings
 from .values import number, short
@@ -140,8 +140,3 @@ def versions(device: torch.device) -> dict:
 def pixels(image: PIL.Image.Image) -> str:
     """A hash of the pixels of a picture."""
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()[:16]
-
-
-def picture_text(picture: Tensor) -> str:
-    """A picture (3, H, W) in [0, 1] -> packed."""
-    return text_of(to_image(picture))

@@ -95,6 +95,8 @@ def check(s: Settings) -> None:
     out |= models(s)
     out["rate"] = number("rate", s.rate, 1e-6, 1e3)
     drops = rows("drops", s.drops, "as shares of the steps, such as (0.75,)")
+    if len(drops) > 16:
+        raise ValueError(f"drops holds at most 16 shares, not {len(drops)}.")
     out["drops"] = tuple(number("A share in drops", d, 0, 1) for d in drops)
     out["tile"], out["bf16"] = flag("tile", s.tile), flag("bf16", s.bf16)
     out["canvases"] = canvas_rows(s.canvases)

@@ -11,6 +11,7 @@ from ..search import rank
 QUERIES = ("a hammer", "a car", "a clock", "ماهی")
 WIDE = 8
 PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
+STEPS = 100  # those of the pictures in the README; the default is 80
 
 
 def grown(model: clip.Embedder, out) -> None:
@@ -18,7 +19,7 @@ def grown(model: clip.Embedder, out) -> None:
     codes, frames = vqgan.load("pocket"), {}
     guides = [model, clip.load("scratch")]
     for prompt in PROMPTS:
-        run = Dream(Settings(prompt=prompt), guides, codes)
+        run = Dream(Settings(prompt=prompt, steps=STEPS), guides, codes)
         frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
     figure = plots.plt.figure(figsize=(9.6, 4.1))
     above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])

@@ -27,6 +27,21 @@ from helpers.dream.prompts import Prompt, parse
         ("a title: the fox", [("a title: the fox", 1, -math.inf)]),
         (" a | | b ", [("a", 1, -math.inf), ("b", 1, -math.inf)]),
         ("🦊", [("🦊", 1, -math.inf)]),
+        ("at 12:30:45", [("at 12:30:45", 1, -math.inf)]),
+        ("lunch 12:30pm", [("lunch 12:30pm", 1, -math.inf)]),
+        ("http://a.b/c:2", [("http://a.b/c", 2, -math.inf)]),
+        ("C:\\temp", [("C:\\temp", 1, -math.inf)]),
+        ("a smile :)", [("a smile :)", 1, -math.inf)]),
+        ("a \\| b | c\\:2", [("a | b", 1, -math.inf), ("c:2", 1, -math.inf)]),
+        ('a sign "a | b" here', [('a sign "a | b" here', 1, -math.inf)]),
+        ('"Starry Night" by him:2', [('"Starry Night" by him', 2, -math.inf)]),
+        ("fox :2", [("fox", 2, -math.inf)]),
+        ("روباه:۰٫۵", [("روباه", 0.5, -math.inf)]),
+        (
+            "روباه\u200f:2\u200f | گربه",
+            [("روباه", 2, -math.inf), ("گربه", 1, -math.inf)],
+        ),
+        ("نیم\u200cفاصله", [("نیم\u200cفاصله", 1, -math.inf)]),
     ],
 )
 def test_notation(line, want):
@@ -56,11 +71,41 @@ def test_what_is_written_is_read_again(text, weight, stop):
         ("fox:1:9", "never count"),
         ("fox | cat:-1:0.5", "below 0 too, such as -0.95"),
         ('"fox', "do not close"),
+        ('a 5" pipe | snow', r"do not close.*character 4 "),
+        # public: InvokeAI#258, deforum#34, #151 (what looks like a weight and is none)
+        ("fox: 2", "write fox:2 for a weight"),
+        ("fox : 2", "write fox:2 for a weight"),
+        ("fox:- 2", "write fox:-2 for a weight"),
+        ("a city | windows 95:-0.5", r'write "windows 95":-0.5 .*character 20 '),
+        ("at 12:30:2", 'write "at 12:30":2'),
+        ("windows 95:2", 'write "windows 95":2'),
+        ("fox::2", "write fox:2"),
+        ("fox：2", "write fox:2"),
+        ("fox:0,5", "write fox:0.5"),
+        ("fox:1/2", "looks like a weight"),
+        ("fox:2:1:3", "looks like a weight"),
+        ("http://localhost:8080", "looks like a weight"),
+        ("fox:50%", "looks like a weight"),
+        ("fox:", "is not a number"),
+        ("fox:nan", "is not a number"),
+        ("fox:2:much", "is not a number"),
+        ("fox:much:2", "is not a number"),
+        ("(fox:1.2)", "is not a number"),
+        ("fox:1e999", "finite"),
+        ("fox:1e-9", "0.0001 to 10,000"),
+        (":2", "No text"),
+        ('"":2', "no word"),
+        ("fox ^ cat:-1", "in chapter 2"),
+        ("a\ud800", "Character 2 of the prompt is no text"),
+        ("a" * 5001, "shorten it"),
+        ("|".join("ab" * 40), "64 parts"),
     ],
 )
 def test_bad_lines_are_one_sentence(line, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(ValueError, match=reason) as caught:
         parse(line)
+    said = str(caught.value)
+    assert "\n" not in said and said.endswith(".") and len(said) < 300
 
 
 def test_no_text_is_a_type_error():
@@ -80,6 +125,8 @@ def test_story_shares_the_steps():
     assert [p.text for p in chapters if p.counts(1.0)] == ["a hen"]
     with pytest.raises(ValueError, match="story is empty"):
         prompts.story(" ^ ")
+    quoted = prompts.story('"x ^ 2" ^ a \\^ b')  # one grammar: quotes hold anything
+    assert [(p.text, p.begin) for p in quoted] == [("x ^ 2", 0), ("a ^ b", 0.5)]
 
 
 @pytest.mark.parametrize("count", [1, 5])

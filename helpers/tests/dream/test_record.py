@@ -128,6 +128,20 @@ def test_what_no_file_can_hold_is_refused(tmp_path):
         files.save(tmp_path / "c.png", mine)
 
 
+def test_a_file_of_the_first_version_gives_its_settings_alone(tmp_path):
+    def first(table):
+        old = table["settings"]
+        table.clear()
+        table.update(old)
+
+    path = tampered(saved(tmp_path / "a.png"), tmp_path / "b.png", first)
+    assert files.settings_of(path) == settings()
+    with pytest.raises(ValueError, match="does not say which models"):
+        files.again(path)
+    more = go_on(path, "a wolf", 2, [guide()])
+    assert more.run(progress=False).picture.shape == (3, 24, 32)
+
+
 def test_other_versions_are_said(tmp_path):
     path = saved(tmp_path / "a.png")
 
@@ -317,7 +331,8 @@ def test_a_run_is_drawn_once():
 
 
 def test_what_cannot_fit_is_said_before_it_is_drawn(monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda device: 50.0)
+    assert memory.room(torch.device("cpu")) > 100
+    monkeypatch.setattr(memory, "room", lambda device: 50.0)
     with pytest.raises(ValueError, match="GB are free: draw smaller"):
         dream(drawer="vqgan", width=2048, height=2048)
 
@@ -332,6 +347,10 @@ def test_wrong_things_are_one_sentence():
     for vector in (torch.zeros(16), torch.ones(2, 2), [float("nan")] * 16, "fox"):
         with pytest.raises(ValueError, match="vector of"):
             dream(wishes=[Prompt("v", vector=vector)])
+    with pytest.raises(ValueError, match="weight of 'a' must be a number"):
+        dream(wishes=[Prompt("a", "2")])
+    with pytest.raises(TypeError, match="save writes a Frame"):
+        files.save("a.png", torch.rand(3, 8, 8), settings())
     with pytest.raises(ValueError, match="vectors for 1 guides"):
         dream(wishes=[Prompt("v", vector=[torch.ones(16)] * 2)])
     with pytest.raises(ValueError, match="no setting"):

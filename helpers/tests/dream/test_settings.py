@@ -52,6 +52,7 @@ FAULTS = [  # public: deforum#747, deep-daze#9 (settings that fail late, in the 
     ({"rate": 0}, "rate must be a number"),
     ({"drops": 0.75}, "drops is written"),
     ({"drops": (1.5,)}, "share in drops"),
+    ({"drops": (0.5,) * 99}, "at most 16 shares"),
     ({"canvases": {"side": 1}}, "canvases are"),
     ({"canvases": ((HUGE, 1, 1),)}, "three numbers"),
     ({"canvases": ((4, 0.5, 1), (128, 0.5, 1))}, "smaller than one code"),
