@@ -4,6 +4,7 @@ import torch
 
 from .. import clip, corpus, paths, vqgan
 from ..course import plots
+from ..dalle import dalle1
 from ..dream import Dream, Settings, files
 from ..pictures import array, read_picture
 from ..search import rank
@@ -11,6 +12,13 @@ from ..search import rank
 QUERIES = ("a hammer", "a car", "a clock", "ماهی")
 WIDE = 8
 PROMPTS = ("a sunflower", "a sailing boat", "a tropical fish", "a rose")
+CAPTIONS = (  # of every kind, drawn up before anything was seen
+    "a red apple", "a green apple", "a blue heart", "a sunflower", "a tree", "a star",
+    "a house", "a car", "emoji of a cat face", "3-D emoji of a cat face", "a dog",
+    "an elephant", "a fish", "a butterfly", "a bird", "a smiling face", "a crying face",
+    "a slice of pizza", "a cup of coffee", "a rocket", "a book", "a moon",
+    "flat emoji of an orange", "a snowman",
+)  # fmt: skip
 STEPS = 100  # those of the pictures in the README; the default is 80
 
 
@@ -38,6 +46,18 @@ def grown(model: clip.Embedder, out) -> None:
         ax.set_title(f"step {frame.step + 1}", fontsize=9)
         ax.axis("off")
     (out / "dream.png").write_bytes(plots.png(figure))
+
+
+def written(model: clip.Embedder, out) -> None:
+    """Twenty-four captions by DALL-E 1, the best of sixteen each, seed 0."""
+    dalle = dalle1.load()
+    figure, axes = plots.plt.subplots(3, 8, figsize=(9.6, 4.2))
+    for ax, caption in zip(axes.flat, CAPTIONS, strict=True):
+        best, _ = dalle.best_of(caption, 16, model)
+        ax.imshow(array(best[0]))
+        ax.set_title(caption.replace(" of ", "\nof "), fontsize=8)
+        ax.axis("off")
+    (out / "dalle1.png").write_bytes(plots.png(figure))
 
 
 def main() -> None:
@@ -69,6 +89,7 @@ def main() -> None:
         )
     (out / "classify.png").write_bytes(plots.png(figure))
     grown(model, out)
+    written(model, out)
 
 
 if __name__ == "__main__":
