@@ -20,8 +20,10 @@ def tidy(model, **_):
     content = model["content"]
     content["metadata"].pop("widgets", None)
     for name, keys in KEPT.items():
-        if rows := content["metadata"].get(name):
+        if (rows := content["metadata"].get(name)) and "name" in rows:
             kept = {key: rows[key] for key in keys if key in rows}
+            if kept["name"] == "python3":  # JupyterLab writes "Python 3 (ipykernel)"
+                kept["display_name"] = "Python 3"
             content["metadata"][name] = kept
     for cell in content["cells"]:
         for output in cell.get("outputs", []):
