@@ -116,28 +116,36 @@ def bench_search(sizes=(10_000, 100_000, 1_000_000), folder=None) -> None:
         x = vectors(count + 200)
         queries, x = x[:200].numpy(), x[200:].numpy()
         print(f"{count:,} x {x.shape[1]}: {x.nbytes / 1e9:.2f} GB of vectors")
-        truth = None
-        for name, make in ways(x, folder).items():
-            before, began = resident(), time.perf_counter()
-            near = make()
-            built, held = time.perf_counter() - began, resident() - before
-            found = near.search(queries, 10)[1]  # lists on disk: what was read counts
-            held = max(held, resident() - before)
-            truth = found if truth is None else truth
-            spent = median_time(partial(near.search, queries[:16], 10), 5)
-            print(
-                f"  {name:22s} {1000 * spent / 16:8.3f} ms a query, recall@10 "
-                f"{overlap(found, truth):.3f}, {held / 1e6:6.0f} MB, built in "
-                f"{built:.0f} s",
-                flush=True,
-            )
-            del near
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            truth = None
+            for name, make in ways(x, place).items():
+                truth = report_index(name, make, queries, truth)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"  memory of the process at most {peak:.1f} GB", flush=True)
 
 
-def ways(x: np.ndarray, folder=None) -> dict:
-    """Name -> how to make an index over the rows of ``x``; the first one is exact."""
+def report_index(name: str, make, queries: np.ndarray, truth) -> np.ndarray:
+    """Print a line about one index; the true neighbours, its own if none are given."""
+    before, began = resident(), time.perf_counter()
+    near = make()
+    built, held = time.perf_counter() - began, resident() - before
+    found = near.search(queries, 10)[1]
+    held = max(held, resident() - before)  # lists on disk: what was read counts
+    truth = found if truth is None else truth
+    spent = median_time(partial(near.search, queries[:16], 10), 5)
+    print(
+        f"  {name:22s} {1000 * spent / 16:8.3f} ms a query, recall@10 "
+        f"{overlap(found, truth):.3f}, {held / 1e6:6.0f} MB, built in {built:.0f} s",
+        flush=True,
+    )
+    return truth
+
+
+def ways(x: np.ndarray, folder: str) -> dict:
+    """Name -> how to make an index over the rows of ``x``; the first one is exact.
+
+    ``folder``: where the lists of the last one lie.
+    """
     import faiss
 
     def plain(recipe: str):
@@ -149,14 +157,11 @@ def ways(x: np.ndarray, folder=None) -> dict:
         return index
 
     def on_disk():
-        place = tempfile.TemporaryDirectory(dir=folder)
         index = disk.learn(x[:: max(1, len(x) // disk.TAUGHT)], len(x))
         blocks = (x[at : at + 50_000] for at in range(0, len(x), 50_000))
-        disk.fill(index, blocks, Path(place.name) / "index")
+        disk.fill(index, blocks, Path(folder) / "index")
         del index
-        index = faiss.read_index(f"{place.name}/index.faiss")
-        index.place = place  # it goes with the index
-        return index
+        return faiss.read_index(f"{folder}/index.faiss")
 
     lists, probes = disk.lists_for(len(x), len(x))
     codes = f"IVF{lists},PQ{x.shape[1] // 8}"
