@@ -17,7 +17,7 @@ def machine(monkeypatch, busy, mine=None, quota="max 100000"):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: mine, raising=False)
     monkeypatch.setattr(psutil, "cpu_percent", lambda *a, **k: list(busy))
     monkeypatch.setattr(
-        device, "QUOTA", type("F", (), {"read_text": lambda s: quota})()
+        device, "QUOTA", type("F", (), {"read_text": lambda s, encoding: quota})()
     )
 
 

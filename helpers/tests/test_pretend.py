@@ -288,7 +288,7 @@ def test_figures(gpu):
     plots.similarity_matrix(x, list("abcd"), noise(4, 4).to(gpu))
     plots.scatter_pictures(plots.flat_map(noise(4, 5).to(gpu)), x, list("abcd"))
     plots.code_grid(x[0], codes)
-    plots.painting(x[0], codes, (1, 1))
+    plots.overlay(x[:2], noise(2, 4, 4).to(gpu), ["a", "b"])
     plots.heat(x[:2], noise(2, 4, 4).to(gpu), ["a", "b"], "heat")
     plots.one_picture(x[0])
     plots.table(noise(2, 2).to(gpu), ["a", "b"], ["c", "d"], "share")

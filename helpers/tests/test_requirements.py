@@ -11,7 +11,7 @@ from helpers import paths
 
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
 BROUGHT = {"IPython"}  # by ipywidgets
-OPTIONAL = {"ipyevents"}  # used where it is there
+OPTIONAL = {"ipyevents", "pillow_heif"}  # used where it is there
 
 
 def read(name: str) -> dict[str, Requirement]:

@@ -141,6 +141,7 @@ def test_a_page_from_before_the_list(root):
         ),
     ]
     small_course(root, _01_clip_from_scratch=cells)
+    (root / pages.SECONDS).write_text("{}", "utf-8")
     pages.write(root)
     [title, setup, show, reading, ways] = books(root)["01_clip_from_scratch"]
     assert text(title) == (
@@ -162,6 +163,7 @@ def test_a_page_without_any_of_it_and_one_whose_parts_moved(root):
         v4.new_markdown_cell("Words.", id="06-words"),
     ]
     small_course(root, _00_start_here=[], _06_pixray_drawers=moved)
+    (root / pages.SECONDS).write_text("{}", "utf-8")
     pages.write(root)
     after = books(root)
     assert [c["id"] for c in after[first]] == ["00-title", "00-setup", "00-navigation"]
