@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import clip, paths
-from ..search import ImageIndex
+from ..search import ImageIndex, collect
 from ..search import disk as on_disk
 from ..search import parts as stored
 
@@ -70,7 +70,8 @@ def shards(source, mark: str, size: int = SHARD) -> tuple[list[Shard], list]:
             raise ValueError(f"{source} is no folder and no tar file.")
         tars, pictures = [source], []
     else:
-        found, skipped = walk(source)
+        names, skipped = collect.walk(str(source))
+        found = [Path(name) for name in names]
         tars = [p for p in found if p.name.lower().endswith(TARS)]
         pictures = [p for p in found if p.name.lower().endswith(PICTURES)]
     if not tars and not pictures:
@@ -78,26 +79,6 @@ def shards(source, mark: str, size: int = SHARD) -> tuple[list[Shard], list]:
         raise ValueError(f"{source} holds no pictures and no tar files{why}.")
     groups = [pictures[at : at + size] for at in range(0, len(pictures), size)]
     return [shard(g, mark) for g in [*groups, *([t] for t in tars)]], skipped
-
-
-def walk(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """All files below a folder, in order; links in a loop are followed once."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    found, skipped, seen = [], [], set()
-
-    def refused(error: OSError) -> None:
-        skipped.append((str(error.filename), f"no permission ({error.strerror})"))
-
-    for here, below, files in os.walk(folder, onerror=refused, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        below.sort()
-        found += [Path(here) / f for f in sorted(files)]
-    return found, skipped
 
 
 def shard(files: list[Path], mark: str) -> Shard:
