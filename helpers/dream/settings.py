@@ -40,7 +40,7 @@ class Settings:
 
     prompt: str = "a sunflower"  # "text:weight:stop | text", chapters parted by "^"
     seed: int | None = 0  # 0 to 2**63 - 1; None draws one
-    steps: int = 80  # about half a minute at 128 x 128 on two cores
+    steps: int = 80  # some 40 seconds at 128 x 128 on two cores
     width: int = 128
     height: int = 128
     drawer: str = "vqgan"  # or codes, pixel, lines, fourier
