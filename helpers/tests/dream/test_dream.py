@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from helpers import clip, dream, vqgan
+from helpers import clip, dream
 from helpers.course import studio
 from helpers.dream import (
     Dream,
@@ -23,16 +23,8 @@ from helpers.dream import (
     memory,
 )
 from helpers.dream.prompts import Prompt
-from helpers.vqgan import Config
-
-TINY = Config(ch=16, ch_mult=(1, 2), z_channels=16, embed_dim=8, n_embed=20, fold=2)
-OPTIONS = {
-    "vqgan": {},
-    "codes": {},
-    "pixel": {"block": 4},
-    "fourier": {},
-    "lines": {"strokes": 6},
-}
+from helpers.tests.dream import tiny
+from helpers.tests.dream.tiny import OPTIONS
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +34,11 @@ def guide():
 
 @pytest.fixture(scope="module")
 def codes():
-    torch.manual_seed(0)
-    model = vqgan.VQGAN(TINY)
-    torch.nn.init.normal_(model.quantize.embedding.weight)
-    return model.eval()
+    return tiny.codes()
 
 
 def settings(**more) -> Settings:
-    small = {"prompt": "a red apple", "steps": 4, "cuts": 3, "every": 2}
-    return Settings(**small | {"width": 32, "height": 24, "drawer": "pixel"} | more)
+    return tiny.settings(**{"cuts": 3} | more)
 
 
 def start(guide, codes, **more) -> Dream:
