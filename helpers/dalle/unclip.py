@@ -39,9 +39,10 @@ class Config:
     prior_heads: int = 4
     latent: int = 16  # L
     grid: int = 8  # n
-    decoder_width: int = 256
-    decoder_layers: int = 6
-    decoder_heads: int = 4
+    patch: int = 2  # latents a side that the decoder reads as one token
+    decoder_width: int = 288
+    decoder_layers: int = 5
+    decoder_heads: int = 6
     upsampler: tuple = (48, 64, 96)
     clock: int = 192  # width of time and condition
 
@@ -187,15 +188,16 @@ class DecoderBlock(nn.Module):
 class Decoder(nn.Module):
     """Noised latents, time, picture embedding -> velocity: a transformer of places.
 
-    The embedding is added to the time, as in the paper (§2.1), and both reach every
-    block. ``mean`` and ``spread`` bring the latents of the VQGAN to about one.
+    Two by two latents become one token (the "patches" of DiT), so 16 tokens in all. The
+    embedding is added to the time, as in the paper (§2.1), and both reach every block.
+    ``mean`` and ``spread`` bring the latents of the VQGAN to about one.
     """
 
     def __init__(self, c: Config):
         super().__init__()
-        w = c.decoder_width
-        self.enter = nn.Linear(c.latent, w)
-        self.place = nn.Parameter(0.02 * torch.randn(c.grid**2, w))
+        w, self.patch = c.decoder_width, c.patch
+        self.enter = nn.Linear(c.latent * c.patch**2, w)
+        self.place = nn.Parameter(0.02 * torch.randn((c.grid // c.patch) ** 2, w))
         self.clock = Clock(w)
         self.embedding = nn.Sequential(
             nn.Linear(c.embed, w), nn.SiLU(), nn.Linear(w, w)
@@ -205,7 +207,8 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(
             DecoderBlock(w, c.decoder_heads) for _ in range(c.decoder_layers)
         )
-        self.norm, self.leave = nn.LayerNorm(w), nn.Linear(w, c.latent)
+        self.norm = nn.LayerNorm(w)
+        self.leave = nn.Linear(w, c.latent * c.patch**2)
         for layer in (self.told[1], self.leave):  # at first every block does nothing
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -216,10 +219,12 @@ class Decoder(nn.Module):
         """x (B, L, n, n), t (B,), seen (B, D) of length sqrt(D), told (B,) bool."""
         about = torch.where(told[:, None], self.embedding(seen), self.untold)
         about = self.told(self.clock(t) + about).unflatten(1, (6, -1))
-        h = self.enter(x.flatten(2).transpose(1, 2)) + self.place  # (B, n * n, C)
+        x = F.pixel_unshuffle(x, self.patch)
+        h = self.enter(x.flatten(2).transpose(1, 2)) + self.place  # (B, tokens, C)
         for block in self.blocks:
             h = block(h, about)
-        return self.leave(self.norm(h)).transpose(1, 2).view_as(x)
+        h = self.leave(self.norm(h)).transpose(1, 2).view_as(x)
+        return F.pixel_shuffle(h, self.patch)
 
 
 class Upsampler(nn.Module):

@@ -91,6 +91,7 @@ def train_part(part, model, data, clock: Clock, device, batch, seed=0, save=None
             loss = F.mse_loss(said.float(), x)
         elif part == "decoder":
             x = data["latents"][rows].float()
+            t = randn(t).sigmoid()  # the middle decides most (Esser et al. 2024)
             noise, about = randn(x), long(data["seen"][rows].float())
             about = about + 0.1 * randn(about)  # the prior is not exact either
             with half(device):
