@@ -228,11 +228,12 @@ class Decoder(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Noised picture of 128 px, and the one of 64 px -> velocity (paper §2.1).
+    """Noised picture of 128 px, and the one of 64 px -> the clean one (paper §2.1).
 
-    Four by four pixels become channels first, so that few places are left. The small
-    picture is noised too, to ``blur`` (B,) in time, and the network is told how much:
-    so it learns not to trust every pixel of what the decoder will give it.
+    It says what the enlarged small picture lacks. Four by four pixels become channels
+    first, so that few places are left. The small picture is noised too, to ``blur``
+    (B,) in time, and the network is told how much: so it learns not to trust every
+    pixel of what the decoder will give it.
     """
 
     def __init__(self, c: Config):
@@ -243,7 +244,9 @@ class Upsampler(nn.Module):
     def forward(self, x: Tensor, t: Tensor, small: Tensor, blur: Tensor) -> Tensor:
         h = torch.cat([F.pixel_unshuffle(x, 4), F.pixel_unshuffle(small, 2)], 1)
         h = self.net(h, self.clock(t) + self.trust(blur))
-        return F.pixel_shuffle(h, 4)
+        return F.interpolate(
+            small, scale_factor=2.0, mode="bilinear"
+        ) + F.pixel_shuffle(h, 4)
 
 
 class Unclip(nn.Module):
@@ -356,7 +359,7 @@ class Painter:
         def said_by(x, t):
             return self.model.upsampler(x, t, noised, level)
 
-        return (ddim(said_by, x, steps, "v", 1.0) + 1) / 2
+        return (ddim(said_by, x, steps, "x0", 1.0) + 1) / 2
 
     def finish(self, latents: Tensor, seed: int = 0) -> Tensor:
         """Paint, shrink to 64 px, and let the up-sampler draw the edges anew."""

@@ -37,10 +37,13 @@ def wording(card: dict, rng: random.Random, persian: float = 0.2) -> str:
     return f"{name}, " + ", ".join(rng.sample(words, min(2, len(words))))
 
 
-def build(split: corpus.Corpus, seed: int = 0, shapes: int = SHAPES) -> dict:
+def build(
+    split: corpus.Corpus, seed: int = 0, shapes: int = SHAPES, most: int = TURNS
+) -> dict:
     """{"turns": [[0, t ...] ...], "captions": [[[text ...] ...] ...]}, a row a drawing.
 
-    ``captions[i][k]`` fit drawing i turned by ``turns[i][k]``. "shapes" holds the
+    ``captions[i][k]`` fit drawing i turned by ``turns[i][k]``, ``most`` turns of its
+    hue at most. "shapes" holds the
     captions of as many coloured shapes, which ``painted.plain_shapes`` draws by the
     same seed.
     """
@@ -57,7 +60,7 @@ def build(split: corpus.Corpus, seed: int = 0, shapes: int = SHAPES) -> dict:
         for step in rng.sample(range(1, colours.TURNS), colours.TURNS - 1):
             at = int(paint.table[i, step])
             name = at not in seen and paint.name(i, colours.NAMES[at])
-            if name and len(steps) <= TURNS:
+            if name and len(steps) <= most:
                 seen.add(at)
                 steps.append(step)
                 rows.append([told(paint, i, at, rng) for _ in range(TURNED)])
@@ -84,6 +87,18 @@ def entries(book: dict, device, views: int = VIEWS):
     which = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(copies))
     rows, steps = (torch.tensor(n, device=device) for n in (rows, steps))
     return rows, steps, which
+
+
+def worth(split, book: dict) -> torch.Tensor:
+    """How often each entry of the album is drawn, by chance, against the others.
+
+    Turned drawings count half, clip art, which is of all kinds, two fifths.
+    """
+    out = []
+    for card, turns in zip(split.cards, book["turns"], strict=True):
+        many = 0.4 if card["source"] == "openclipart" else 1.0
+        out += [many] + [many / 2] * (len(turns) - 1)
+    return torch.tensor(out + [0.5] * len(book["shapes"]))
 
 
 def told(paint, i: int, at: int, rng: random.Random) -> str:

@@ -125,9 +125,11 @@ def test_a_step_of_every_training_part_lowers_the_loss(painter):
     model = Unclip(painter.model.config)
     data = {
         "entry": torch.arange(8) % 2,
+        "worth": torch.ones(8),
         "latents": torch.randn(2, 4, 8, 8, generator=g)[torch.arange(8) % 2],
         "seen": torch.randn(2, 12, generator=g)[torch.arange(8) % 2],
         "pictures": torch.randint(0, 255, (8, 3, 128, 128), generator=g).byte(),
+        "painted": torch.randint(0, 255, (8, 3, 64, 64), generator=g).byte(),
         "texts": (torch.randn(2, 12, generator=g), torch.tensor([[0, 1], [1, 1]])),
     }
     kept = []

@@ -138,7 +138,7 @@ def train(
         )
     dev_stream = torch.cat([dev_words, dev_codes], 1)
     print(f"dalle1: {len(entry)} views, {len(words)} captions", flush=True)
-    weight = worth(split, book).to(device)[entry]
+    weight = albums.worth(split, book).to(device)[entry]
     if plain:  # only the first view of every entry, which is the drawing as it is
         moved = torch.zeros(len(entry), dtype=torch.bool, device=device)
         moved[1:] = entry[1:] == entry[:-1]
@@ -222,18 +222,6 @@ def train(
     if out:
         write(out, model, average.state, tokenizer, card(), split)
     return model.eval()
-
-
-def worth(split, book: dict) -> Tensor:
-    """How often each entry of the album is drawn, by chance, against the others.
-
-    Turned drawings count half, clip art, which is of all kinds, two fifths.
-    """
-    out = []
-    for card, turns in zip(split.cards, book["turns"], strict=True):
-        many = 0.4 if card["source"] == "openclipart" else 1.0
-        out += [many] + [many / 2] * (len(turns) - 1)
-    return torch.tensor(out + [0.5] * len(book["shapes"]))
 
 
 def optimisers(model: gpt.GPT, fused: bool) -> list[torch.optim.Optimizer]:
