@@ -58,7 +58,7 @@ class LineDrawer(Drawer):
         self.place(x)
         self.repaint(x)
 
-    def repaint(self, picture, rounds: int = 120):
+    def repaint(self, picture, rounds: int = 100):
         """Bring the strokes nearer to a picture, pixel by pixel, on 64 px a side."""
         x = self.fit(picture)
         scale = 64 / max(self.width, self.height, 64)
