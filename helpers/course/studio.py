@@ -19,6 +19,7 @@ from PIL import Image
 from .. import paths
 from ..dream import Dream, Settings, files
 from ..dream.cutouts import RECIPES
+from ..dream.settings import STARTS
 from ..pictures import to_image
 from . import plots
 from .painter import TokenPainter, full, glass, over
@@ -99,7 +100,7 @@ class Studio(Panel):
         self.cuts = w.IntSlider(
             value=8, min=1, max=32, description="cuts", layout=wide(200)
         )
-        self.begin = self.menu("start", ["white", "noise", "gradient", "upload"])
+        self.begin = self.menu("start", [*STARTS, "upload"])
         self.own = Upload(self.heard)
         self.upload = self.own.field
         self.palette = w.Text(
@@ -168,7 +169,7 @@ class Studio(Panel):
         elif self.own.picture:
             self.begin.value = "upload"
         elif self.begin.value == "upload":
-            self.begin.value = "white"
+            self.begin.value = "usual"
 
     def beginning(self) -> str:
         """Where to start, as the settings want it; an upload becomes a file."""

@@ -63,8 +63,12 @@ class Drawer:
         """Begin with an empty sheet."""
         self.paint(torch.ones(1, 3, self.height, self.width, device=self.device))
 
+    def repaint(self, picture: Tensor) -> None:
+        """Go on from a picture in the middle of a run."""
+        self.paint(picture)
+
     def carry(self, old: "Drawer") -> None:
-        """Go on from what a drawer of the same kind, of another size, has drawn."""
+        """Go on from what another drawer, of any size, has drawn."""
         with torch.no_grad():
             self.paint(old.draw())
 

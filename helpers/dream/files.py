@@ -18,10 +18,9 @@ from .. import clip
 from ..device import pick_device
 from ..pictures import array, to_image
 from . import prompts, record
-from .drawers import OF_CODES
 from .loop import Dream, Frame
 from .packed import is_packed, text_of
-from .settings import STARTS, Settings, plan
+from .settings import STARTS, Settings, plan, uses_codes
 from .values import frozen, one_of, short, whole
 
 KEY = "pictures-and-words"
@@ -218,7 +217,7 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
         guides = [guide(row, path, device) for row in table["guides"]]
     same(table["guides"], record.guide_rows(guides), "guides", path)
     drawn = table["vqgan"]
-    if settings.drawer in OF_CODES and drawn:
+    if uses_codes(settings) and drawn:
         if vqgan is None:
             vqgan = codes(drawn, path, device)
         same([drawn], [record.vqgan_row(vqgan)], "vqgan", path)
@@ -327,7 +326,7 @@ def go_on(
     device = guides[0].device if guides else pick_device()
     if guides is None and "guides" in table and "guides" not in changes:
         guides = [guide(row, source, device) for row in table["guides"]]
-    if vqgan is None and settings.drawer in OF_CODES and table.get("vqgan"):
+    if vqgan is None and uses_codes(settings) and table.get("vqgan"):
         vqgan = codes(table["vqgan"], source, device)
     return Dream(settings, guides, vqgan, wishes)
 

@@ -19,7 +19,16 @@ from ..device import pick_device
 from . import cutouts, drawers, losses, memory, prompts, record
 from .packed import unpack
 from .prompts import Prompt
-from .settings import OPTIMISERS, Canvas, Settings, check, check_canvas, plan
+from .settings import (
+    OPTIMISERS,
+    Canvas,
+    Settings,
+    check,
+    check_canvas,
+    opening,
+    plan,
+    uses_codes,
+)
 from .start import begin
 
 
@@ -61,7 +70,7 @@ class Dream:
         self.notes, self.best, self.last, self.parts, self.need = [], None, None, 1, 0.0
         self.fresh = False  # a finer canvas that no preview has shown yet
         self.begun, self.until = False, None  # the step after which it ends, if any
-        if vqgan is None and s.drawer in drawers.OF_CODES:
+        if vqgan is None and uses_codes(s):
             vqgan = vqgans.load(s.vqgan, device)
         self.vqgan, self.plan = vqgan, plan(s)
         self.foresee(self.plan[-1], device)
@@ -73,7 +82,8 @@ class Dream:
                 f"multiple of {large.unit}."
             )
         for canvas in self.plan:
-            check_canvas(canvas, large.unit)
+            if not canvas.drawer:
+                check_canvas(canvas, large.unit)
         fit = (large.width, large.height)
         side = max(guide.model.config.image_size for guide in self.guides)
         wishes = list(wishes)
@@ -86,7 +96,7 @@ class Dream:
         if len(self.plan) > 1:
             self.drawer = self.open(self.plan[0], device)
         self.drawer.start(self.g)
-        first = begin(s.start, self.drawer, self.g).put(self.drawer)
+        first = begin(opening(s), self.drawer, self.g).put(self.drawer)
         self.losses = losses.build(s.losses, first)
         self.recipe = cutouts.RECIPES[s.recipe]
         sizes = [guide.model.config.embed for guide in self.guides]
@@ -99,7 +109,7 @@ class Dream:
             "format": record.FORMAT,
             "settings": asdict(s),
             "guides": record.guide_rows(self.guides),
-            "vqgan": record.vqgan_row(vqgan if s.drawer in drawers.OF_CODES else None),
+            "vqgan": record.vqgan_row(vqgan if uses_codes(s) else None),
             "wishes": rows,
             "versions": record.versions(device),
         }
@@ -157,7 +167,8 @@ class Dream:
         """A drawer of the size of a canvas, with nothing on it yet."""
         s = self.settings
         size = (canvas.width, canvas.height)
-        drawer = drawers.make(s.drawer, size, device, self.vqgan, **s.options)
+        name, options = canvas.drawer or s.drawer, {} if canvas.drawer else s.options
+        drawer = drawers.make(name, size, device, self.vqgan, **options)
         drawer.tile = s.tile
         return drawer
 
@@ -381,7 +392,7 @@ class Dream:
         """The steps on all canvases."""
         done = 0
         for canvas in self.plan:
-            if done:  # the same picture on a finer canvas
+            if done:  # the same picture on a finer canvas, or by another hand
                 finer = self.open(canvas, self.drawer.device)
                 finer.start(torch.Generator().manual_seed(self.settings.seed))
                 finer.carry(self.drawer)
@@ -421,7 +432,7 @@ class Dream:
                 return
             last = step == done + canvas.steps - 1 or step == self.until
             preview, rows = step % s.every == 0 or last, None
-            if preview and picture.shape[-2:] == self.size:
+            if preview and picture.shape[-2:] == self.size and not canvas.drawer:
                 rows = self.drawer.rows()  # before the step changes them
             optimiser.step()
             self.drawer.hold()
@@ -458,7 +469,7 @@ class Dream:
         with torch.no_grad():
             over = self.drawer.fit(self.over)
             mixed = (1 - opacity) * self.drawer.draw() + opacity * over
-        self.drawer.paint(mixed)  # in place: the optimiser keeps its memory
+        self.drawer.repaint(mixed)  # in place: the optimiser keeps its memory
 
     def run(self, progress: bool = True, watch=None) -> Frame:
         """Run to the end, or until Ctrl-C; returns the best Frame.

@@ -1,7 +1,7 @@
 """All that decides a dreamed picture, as plain data, checked whole when it is made."""
 
 import random
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,9 @@ OPTIMISERS = {
     "rmsprop": torch.optim.RMSprop,
     "radam": torch.optim.RAdam,
 }
-STARTS = ("white", "noise", "gradient")
+STARTS = ("usual", "white", "noise", "gradient", "dream")
+DREAMT, LEAST = 0.75, 10  # share of the steps that a dream takes, of so many at least
+AFTER = {"pixel": 0.1, "lines": 1.0, "fourier": 0.15}  # rates that leave it its shapes
 LARGEST_SEED = 2**63 - 1
 MOST_INK = 2**24  # strokes times pixels: about 4 GB a step
 
@@ -53,7 +55,7 @@ class Settings:
     rate: float = 1.0  # factor on the learning rates of the drawer
     drops: tuple = (0.75,)  # shares of the steps after which the rate falls to a third
     canvases: str | tuple = "coarse"  # or (side, share of steps, rate) ..., see plan
-    start: str | tuple = "white"  # "noise", "gradient", a path, or rows of codes
+    start: str | tuple = "usual"  # see opening; or a path, or rows of codes
     losses: dict = field(default_factory=dict)  # see losses.check
     pictures: tuple = ()  # picture prompts: (path, weight)
     noises: tuple = ()  # noise prompts: (seed, weight)
@@ -102,11 +104,13 @@ def check(s: Settings) -> None:
     out["canvases"] = canvas_rows(s.canvases)
     out["start"] = a_start(s.start, s.drawer)
     out["losses"] = losses.check(s.losses)
-    if "stay" in out["losses"] and s.start in ("white", "noise"):
+    if "stay" in out["losses"] and s.start in ("usual", "white", "noise", "dream"):
         losses.build({"stay": 1.0}, None)  # says what is missing
     out |= extras(s)
     for name, value in out.items():
         object.__setattr__(s, name, value)
+    if opening(s) == "dream" and s.steps < LEAST:
+        raise ValueError(f"A dream first needs {LEAST} steps or more, not {s.steps}.")
     fitting(s)
 
 
@@ -161,7 +165,7 @@ def models(s: Settings) -> dict:
         known(name, "clip")
     if not isinstance(s.vqgan, str):
         raise ValueError(f"vqgan is the name of a VQGAN, not {short(s.vqgan)}.")
-    if s.drawer in drawers.OF_CODES:
+    if uses_codes(s):
         known(s.vqgan, "vqgan")
     return {"guides": guides}
 
@@ -297,7 +301,7 @@ def fitting(s: Settings) -> None:
             f"at this size draw at most {MOST_INK // (s.width * s.height)}."
         )
     for canvas in plan(s):
-        check_canvas(canvas, unit(s))
+        check_canvas(canvas, stride(s.vqgan) if canvas.drawer else unit(s))
 
 
 def unit(s: Settings) -> int:
@@ -316,14 +320,38 @@ def check_canvas(canvas: "Canvas", least: int) -> None:
         )
 
 
+def uses_codes(s: Settings) -> bool:
+    """Does a VQGAN draw, from the beginning or at first?"""
+    return s.drawer in drawers.OF_CODES or opening(s) == "dream"
+
+
+def opening(s: Settings):
+    """Where these settings start: "white", "noise", "gradient", "dream", or a start.
+
+    "dream": the codes of the VQGAN draw first, on white, and the drawer goes on from
+    their picture. It is the usual start of a drawer that has no codes: squares and
+    strokes alone follow every whim of a guide. Codes usually start on white.
+    """
+    if s.start == "dream" and s.drawer in drawers.OF_CODES:
+        return "white"
+    if s.start != "usual":
+        return s.start
+    codes = s.drawer in drawers.OF_CODES or s.steps < LEAST
+    return "white" if codes else "dream"
+
+
 @dataclass(frozen=True)
 class Canvas:
-    """One size on which is drawn for a while: pixels, steps, factor on the rates."""
+    """One size on which is drawn for a while: pixels, steps, factor on the rates.
+
+    ``drawer``: who draws on it; None is the drawer of the settings.
+    """
 
     width: int
     height: int
     steps: int
     rate: float
+    drawer: str | None = None
 
 
 COARSE = {  # how many halvings, then (share of the steps, rate) from coarse to fine
@@ -368,18 +396,38 @@ def plan(s: Settings) -> list[Canvas]:
     Few codes force large shapes; a finer canvas then adds the edges. Each canvas is
     (side, share, rate): the longer side in pixels, the share of the steps, the factor
     on the learning rates. "coarse" halves the size once, above 160 pixels twice, where
-    a code or block still fits; a run that starts from rows of codes stays on one.
+    a code or block still fits; a run that starts from rows of codes stays on one. A
+    dream takes the first steps, and "coarse" means its canvases.
     Raises ValueError with one sentence for a plan that makes no sense.
     """
-    long, rows = max(s.width, s.height), s.canvases
-    if rows == "coarse":
-        halvings = 1 if long <= 160 else 2
-        while halvings and min(s.width, s.height) < 2**halvings * unit(s):
-            halvings -= 1
-        if isinstance(s.start, tuple):
-            halvings = 0  # rows have a size of their own
-        sides = [long // 2**n for n in range(halvings, -1, -1)]
-        rows = [(a, *b) for a, b in zip(sides, COARSE[halvings], strict=True)]
+    size, rows, least = (s.width, s.height), s.canvases, unit(s)
+    if opening(s) != "dream":
+        if rows == "coarse":
+            rows = coarse(size, least, isinstance(s.start, tuple))
+        return spread(size, rows, s.steps)
+    grid = stride(s.vqgan)
+    first = min(s.steps - 1, max(1, round(DREAMT * s.steps)))
+    near = tuple(max(grid, round(n / grid) * grid) for n in size)
+    dream = spread(near, coarse(near, grid), first)
+    rows = [(max(size), 1.0, AFTER[s.drawer])] if rows == "coarse" else rows
+    return [replace(c, drawer="vqgan") for c in dream] + spread(
+        size, rows, s.steps - first
+    )
+
+
+def coarse(size: tuple[int, int], least: int, whole: bool = False) -> list[tuple]:
+    """Rows of canvases that grow to ``size``; ``least`` pixels hold a code or block."""
+    long = max(size)
+    halvings = 0 if whole else 1 if long <= 160 else 2
+    while halvings and min(size) < 2**halvings * least:
+        halvings -= 1
+    sides = [long // 2**n for n in range(halvings, -1, -1)]
+    return [(a, *b) for a, b in zip(sides, COARSE[halvings], strict=True)]
+
+
+def spread(size: tuple[int, int], rows, steps: int) -> list[Canvas]:
+    """Rows (side, share, rate) as canvases with their sizes and steps."""
+    long = max(size)
     rows = rows or [(long, 1.0, 1.0)]
     sides, shares = [row[0] for row in rows], [row[1] for row in rows]
     if sides != sorted(sides):
@@ -391,19 +439,19 @@ def plan(s: Settings) -> list[Canvas]:
         )
     if abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"The shares of the steps must sum to 1, not {sum(shares):g}.")
-    if s.steps < len(rows):
+    if steps < len(rows):
         raise ValueError(
-            f"{len(rows)} canvases need as many steps, not {s.steps}: give more steps, "
+            f"{len(rows)} canvases need as many steps, not {steps}: give more steps, "
             "or canvases=()."
         )
-    ends = [round(s.steps * sum(shares[: n + 1])) for n in range(len(rows))]
-    steps = [b - a for a, b in zip([0, *ends], ends, strict=False)]
-    if min(steps) < 1:
-        raise ValueError(f"Of {s.steps} steps a canvas would get none: {shares}.")
+    ends = [round(steps * sum(shares[: n + 1])) for n in range(len(rows))]
+    counts = [b - a for a, b in zip([0, *ends], ends, strict=False)]
+    if min(counts) < 1:
+        raise ValueError(f"Of {steps} steps a canvas would get none: {shares}.")
     out = []
-    for (side, _, rate), count in zip(rows, steps, strict=True):
-        width, height = s.width, s.height
+    for (side, _, rate), count in zip(rows, counts, strict=True):
+        width, height = size
         if side != long:
-            width, height = (max(1, round(n * side / long)) for n in (width, height))
+            width, height = (max(1, round(n * side / long)) for n in size)
         out.append(Canvas(width, height, count, rate))
     return out

@@ -25,16 +25,17 @@ class Start:
 
 
 def begin(start, drawer, g: torch.Generator) -> Start:
-    """The start of a setting: "noise", "white", "gradient", a picture, rows of codes.
+    """A start: "noise", "white", "dream", "gradient", a picture, rows of codes.
 
-    A picture is a path or packed. ``g`` draws the two colours of a gradient. Raises
-    ValueError with one sentence for a picture or rows that do not fit.
+    A dream begins on white. A picture is a path or packed. ``g`` draws the two colours
+    of a gradient. Raises ValueError with one sentence for a picture or rows that do not
+    fit.
     """
     if start == "noise":
         return Start()
     if isinstance(start, tuple):
         return Start(rows=start)
-    if start == "white":
+    if start in ("white", "dream"):
         drawer.white()
         return Start()
     if start == "gradient":

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from helpers.dream import Settings
+from helpers.dream.drawers import make
 from helpers.dream.files import again, save
-from helpers.dream.settings import plan
+from helpers.dream.settings import opening, plan
 from helpers.tests.dream.test_dream import (  # noqa: F401
     OPTIONS,
     codes,
@@ -123,3 +124,58 @@ def test_white_is_where_it_begins(guide, codes):  # noqa: F811
     dream = start(guide, codes, start="white")
     with torch.no_grad():
         assert dream.drawer.draw().min() > 0.99
+
+
+@pytest.mark.parametrize("name", ["pixel", "lines", "fourier"])
+def test_codes_draw_first_and_hand_their_picture_over(name, guide, codes, tmp_path):  # noqa: F811
+    more = {"drawer": name, "options": OPTIONS[name], "steps": 10, "spots": ()}
+    dream = start(guide, codes, **more)
+    hands = [c.drawer for c in dream.plan]
+    assert hands == ["vqgan", "vqgan", None]
+    assert [c.steps for c in dream.plan] == [4, 4, 2]
+    assert type(dream.drawer).__name__ == "VQGANDrawer"
+    assert dream.record["vqgan"]
+    frames = list(dream.steps())
+    assert (
+        type(dream.drawer).__name__ == type(dream.open(dream.plan[-1], "cpu")).__name__
+    )
+    assert dream.best.step >= 8  # what the codes drew is never the result
+    far = (frames[8].picture - torch.rand(3, 24, 32)).abs().mean()
+    assert (frames[8].picture - frames[7].picture).abs().mean() < 0.6 * far
+    path = save(tmp_path / "x.png", dream.best)
+    twin = again(path, [guide], codes).run(progress=False)
+    assert torch.equal(twin.picture, dream.best.picture)
+
+
+def test_who_dreams_first():
+    assert opening(Settings()) == opening(Settings(start="dream")) == "white"
+    assert opening(Settings(drawer="lines")) == "dream"
+    assert opening(Settings(drawer="lines", steps=9)) == "white"
+    assert opening(Settings(drawer="pixel", start="noise")) == "noise"
+    rows = plan(Settings(drawer="pixel", options={"block": 7}, width=70, height=42))
+    assert [(c.width, c.height, c.steps, c.drawer) for c in rows] == [
+        (36, 20, 30, "vqgan"),
+        (72, 40, 30, "vqgan"),
+        (70, 42, 20, None),
+    ]
+    rows = ((64, 0.5, 1), (128, 0.5, 0.5))
+    rows = plan(Settings(drawer="fourier", canvases=rows))
+    assert [c.width for c in rows] == [64, 128, 64, 128]
+    with pytest.raises(ValueError, match="at least|or more"):
+        Settings(drawer="pixel", start="dream", steps=4)
+
+
+@pytest.mark.parametrize("size", [(32, 24), (90, 60)])
+def test_strokes_trace_a_picture(size):
+    y, x = torch.meshgrid(
+        *(torch.linspace(-1, 1, n) for n in size[::-1]), indexing="ij"
+    )
+    disc = ((x**2 + y**2) < 0.4).float()
+    picture = torch.stack([torch.ones_like(disc), 1 - disc, 1 - disc])[None]
+    drawer = make("lines", size, strokes=24)
+    drawer.place(drawer.fit(picture))
+    before = (drawer.draw() - picture).square().mean()
+    drawer.paint(picture)
+    after = (drawer.draw() - picture).square().mean()
+    assert after < 0.3 * before and after < 0.03
+    assert torch.equal(drawer.paper, torch.ones(3))  # the colour of the border

@@ -100,7 +100,9 @@ GOOD = {  # what might be right, or right but for one part
         st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=2),
     ),
     "start": st.one_of(
-        st.sampled_from(["white", "noise", "gradient", "PICTURE", "nowhere.png"]),
+        st.sampled_from(
+            ["usual", "white", "noise", "gradient", "dream", "PICTURE", "nowhere.png"]
+        ),
         st.lists(st.lists(st.integers(-1, 21), max_size=9), max_size=7),
     ),
     "losses": st.dictionaries(

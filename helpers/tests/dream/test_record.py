@@ -71,7 +71,7 @@ def test_everything_that_decided_the_picture_is_in_the_file(picture, tmp_path):
 
 
 def test_an_interrupted_run_is_drawn_again_to_the_same_picture(tmp_path):
-    run = dream(steps=12, every=1)
+    run = dream(steps=12, every=1, start="white")
 
     def stop(frame):
         if frame.step == 5:
@@ -300,7 +300,7 @@ def test_other_errors_are_not_hidden():
 
 
 def test_a_picture_of_nan_is_never_the_result():
-    run = dream(steps=20, every=1)
+    run = dream(steps=20, every=1, start="white")
     with pytest.warns(UserWarning, match="the picture is no number"):
         for frame in run.steps():
             if frame.step == 6:

@@ -156,5 +156,6 @@ def test_the_default_is_eighty_steps_and_all_are_shared_out():
 def test_a_coarse_canvas_without_room_for_a_code_is_left_out():
     assert [c.width for c in plan(Settings(width=128, height=12))] == [128]
     assert [c.width for c in plan(Settings(width=256, height=16))] == [128, 256]
-    small = Settings(drawer="pixel", options={"block": 16}, width=32, height=24)
+    more = {"options": {"block": 16}, "start": "white"}
+    small = Settings(drawer="pixel", width=32, height=24, **more)
     assert [c.width for c in plan(small)] == [32]
