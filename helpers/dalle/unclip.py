@@ -43,7 +43,7 @@ class Config:
     decoder_width: int = 288
     decoder_layers: int = 5
     decoder_heads: int = 6
-    upsampler: tuple = (48, 64, 96)
+    upsampler: tuple = (24, 32, 48)
     clock: int = 192  # width of time and condition
 
 

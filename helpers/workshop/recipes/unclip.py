@@ -30,9 +30,9 @@ from ..run import (
 FILE = "unclip.safetensors"
 HANDS = ("emoji", "flat emoji", "bold flat emoji", "3-D emoji")  # few, but often
 UNTOLD = 0.1  # conditions left out, for guidance
-PEAK = {"prior": 1e-3, "decoder": 2e-3, "upsampler": 1e-3}
-PAINTED = 2500  # views that the up-sampler learns from
-BATCH = {"prior": 1024, "decoder": 64, "upsampler": 24}
+PEAK = {"prior": 1e-3, "decoder": 2e-3, "upsampler": 2e-3}
+PAINTED = 1500  # views that the up-sampler learns from
+BATCH = {"prior": 1024, "decoder": 64, "upsampler": 16}
 
 
 @torch.no_grad()
