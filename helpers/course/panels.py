@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..clip import zeroshot
 from ..pictures import array, read_picture
-from ..search import rank
+from ..search import DOUBT, fits, rank
 from .plots.style import BLUE
 
 SMALL = "font-size:12px;line-height:1.35;overflow-wrap:anywhere"
@@ -307,6 +307,11 @@ def plain(name: str) -> str:
     return re.sub(r" · \w+ \d+$", "", short)
 
 
+def doubted(model, score: float) -> str:
+    """What the status adds where the best answer for words is a poor one."""
+    return f"; {DOUBT}" if fits(model, score) is False else ""
+
+
 class SearchPanel(Panel):
     """Type a caption, see the pictures that fit best.
 
@@ -339,7 +344,8 @@ class SearchPanel(Panel):
         titles = [plain(self.names[i]) for i in best]
         shown = [self.pictures[i] for i in best]
         self.image.value = gallery(shown, titles, [f"{s:.2f}" for s in scores])
-        return f"best of {len(self.names):,}: {titles[0]} ({scores[0]:.2f})"
+        said = f"best of {len(self.names):,}: {titles[0]} ({scores[0]:.2f})"
+        return said + doubted(self.model, scores[0])
 
 
 class ClassifyPanel(Panel):
@@ -433,7 +439,7 @@ class IndexPanel(Panel):
         self.say(problem) if problem else self.act()
 
     def run(self) -> str:
-        words = self.query.value.strip() or None
+        words, model = self.query.value.strip() or None, self.index.model
         picture, minus = self.own.picture, self.minus.value.strip() or None
         hits = self.index.search(
             words, 12, picture, minus, self.weight.value, self.distinct.value
@@ -443,8 +449,8 @@ class IndexPanel(Panel):
         self.image.value = gallery(seen, titles, [f"{h.score:.2f}" for h in hits])
         kind = "words and picture" if words and picture else "picture"
         by = f" by {kind}" if picture else ""
-        first = f"{titles[0]} ({hits[0].score:.2f})"
-        return f"best of {len(self.index):,}{by}: {first}"
+        said = f"best of {len(self.index):,}{by}: {titles[0]} ({hits[0].score:.2f})"
+        return said if picture or minus else said + doubted(model, hits[0].score)
 
 
 class LivePicture(w.Image):

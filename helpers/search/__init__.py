@@ -1,5 +1,5 @@
 """Text-to-image search over any collection (notebook 03)."""
 
-from .index import Hit, ImageIndex, neighbours, rank
+from .index import DOUBT, Hit, ImageIndex, fits, neighbours, rank
 
-__all__ = ["Hit", "ImageIndex", "neighbours", "rank"]
+__all__ = ["DOUBT", "Hit", "ImageIndex", "fits", "neighbours", "rank"]

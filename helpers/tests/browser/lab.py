@@ -146,7 +146,8 @@ class Notebook:
         which = ", ".join(f"[data-mime-type='application/{k}']" for k in kinds)
         found = self.page.locator(which).all_inner_texts()
         text = self.page.locator(".jp-Notebook").inner_text()
-        return found + re.findall(r"Error displaying widget.*|Traceback.*", text)
+        broken = r"Error displaying widget.*|.*javascript error.*|Traceback.*"
+        return found + re.findall(broken, text)
 
     def shot(self, name: str, where=None) -> None:
         """A screenshot to look at."""

@@ -349,6 +349,7 @@ def test_layouts_hold_and_words_can_be_read(book, width, theme):
     book.page.set_viewport_size({"width": width, "height": 1000})
     book.do("apputils:change-theme", theme=f"JupyterLab {theme}")
     time.sleep(1)
+    assert book.wrong() == []  # nothing is narrow in a panel that is not there
     for name in PANELS:
         box = panel(book, name)
         book.shot(f"{name}-{width}-{theme.lower()}", box)
