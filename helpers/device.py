@@ -1,5 +1,7 @@
 """Where tensors live, and what the machine can do."""
 
+import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -11,6 +13,8 @@ import torch
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use: "150000 100000"
 THREADS = "OMP_NUM_THREADS"  # the variable that numeric libraries read
 SPARE = 0.7  # of a core must be free for a thread of its own
+MAP, TRIM = 2**25, 2**28  # bytes from which glibc maps memory, and gives it back
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(MAP), "MALLOC_TRIM_THRESHOLD_": str(TRIM)}
 
 
 def pick_device(prefer: str | None = None) -> torch.device:
@@ -73,6 +77,19 @@ def set_threads() -> int:
         os.environ[THREADS] = str(count)  # for libraries that are loaded later
         torch.set_num_threads(count)
     return torch.get_num_threads()
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that one layer frees, for the next layer.
+
+    glibc gives free memory back to the system early and must ask for it anew: up to a
+    fifth of a network's time on a CPU. Pieces above 32 MB still go back at once, for
+    kept ones would leave holes. Where there is no glibc, nothing happens.
+    ``MALLOC`` holds the variables that say the same to a process before it starts.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        for option, size in ((-3, MAP), (-1, TRIM)):  # numbers of malloc.h
+            ctypes.CDLL(None).mallopt(option, size)
 
 
 def free_memory() -> float | None:

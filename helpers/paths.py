@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 CORPUS = DATA / "corpus"
 MODELS = DATA / "models"
+VECTORS = DATA / "vectors"
 PHOTOS = DATA / "photos"
 CACHE = "PICTURES_AND_WORDS_CACHE"  # the variable that moves the folder of weights
 

@@ -1,7 +1,8 @@
 """What the first cell of every page does: ``start()``.
 
-Everywhere it sets the number of threads. In Colab it also installs what the image
-lacks, and keeps downloaded weights on Drive if you have mounted it.
+Everywhere it sets the number of threads and lets freed memory be used again. In Colab
+it also installs what the image lacks, and keeps downloaded weights on Drive if you have
+mounted it.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from . import paths
-from .device import set_threads
+from .device import keep_memory, set_threads
 
 DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts it
 KEPT = "torch torchvision numpy pillow ipywidgets jupyterlab".split()  # as Colab has it
@@ -28,6 +29,7 @@ def start() -> None:
     if pip fails.
     """
     set_threads()
+    keep_memory()
     if "google.colab" not in sys.modules:
         return
     if DRIVE.is_dir() and os.access(DRIVE, os.W_OK):

@@ -49,7 +49,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     short, changed (its sha256 is not the one in ``hashes.json``) or of another kind.
     """
     path = Path(path)
-    again = "get it again (git checkout data/models)"
+    again = "get it again (git checkout data)"
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}; {again}.")
     table = path.parent / "hashes.json"

@@ -70,16 +70,19 @@ class Embedder:
 
     @torch.no_grad()
     def embed_images(
-        self, images, batch: int = 64, progress: bool = False, bgr: bool = False
-    ) -> Tensor:
+        self, images, batch: int | None = None, progress: bool = False,
+        bgr: bool = False,
+    ) -> Tensor:  # fmt: skip
         """One picture or many -> (N, D) on the unit sphere.
 
         ``images``: one picture of any kind that ``preprocess`` takes, a list of them,
         or a batch: a tensor (N, 3, H, W) or an array (N, H, W, 3), uint8 or float in
-        [0, 1]. However a picture comes, it is prepared in the same way. Raises
-        ValueError with one sentence.
+        [0, 1]. However a picture comes, it is prepared in the same way. ``batch``:
+        pictures at a time (8 on a CPU, which so uses its memory again; 64 elsewhere).
+        Raises ValueError with one sentence.
         """
         rows = pictures.one_or_many(images)
+        batch = batch or (8 if self.device.type == "cpu" else 64)
         self.model.eval()
         out = [torch.empty(0, self.model.config.embed)]
         steps = range(0, len(rows), batch)

@@ -1,6 +1,7 @@
 """Threads from the cores that are free; the load is faked, once it is real."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -97,3 +98,35 @@ def test_real_work_beside_us_is_seen():
             other.kill()
             other.wait()
             other.stdout.close()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone")
+def test_memory_that_is_free_again_is_used_again():
+    resource = pytest.importorskip("resource")
+
+    def faults() -> int:
+        """Pages that the system had to give this process."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    def work():
+        return [torch.ones(2**22) for _ in range(8)] and None  # 128 MB in all
+
+    device.keep_memory()
+    work()
+    before = faults()
+    for _ in range(4):
+        work()
+    assert faults() - before < 2**14  # given back each time, it would be 2**17
+
+
+@pytest.mark.parametrize(
+    "libc", [object(), OSError("no library"), TypeError("NoneType")]
+)
+def test_without_glibc_nothing_happens(monkeypatch, libc):
+    def load(name):
+        if isinstance(libc, Exception):
+            raise libc
+        return libc
+
+    monkeypatch.setattr(device.ctypes, "CDLL", load)
+    assert device.keep_memory() is None

@@ -82,3 +82,27 @@ def test_folded_batch_norms_give_the_same_features():
         fast.fold(trunk)
         torch.testing.assert_close(trunk(x), want, atol=1e-3, rtol=1e-3)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in trunk.modules())
+
+
+@pytest.mark.parametrize("side", [(64, 64), (33, 50), (7, 1)])
+def test_a_fast_convolution_is_timms_at_even_and_odd_sides(side):
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    for kernel, groups in ((3, 1), (5, 6)):
+        plain = layers.Conv2dSame(6, 6, kernel, 2, groups=groups).eval()
+        quick = copy.deepcopy(plain)
+        quick.__class__, quick.same, quick.bent = fast.FastConv, True, True
+        x = 4 * torch.randn(2, 6, *side)
+        with torch.no_grad():
+            want = F.relu6(plain(x))
+            torch.testing.assert_close(quick(x), want, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(quick(x), want, atol=1e-5, rtol=1e-5)
+
+
+def test_a_fast_convolution_does_without_torchs_private_call(monkeypatch):
+    quick = fast.FastConv(3, 4, 3)
+    quick.bent, x = True, torch.rand(1, 3, 9, 9)
+    with torch.no_grad():
+        want = quick(x)
+        monkeypatch.setattr(torch.ops, "mkldnn", object())
+        torch.testing.assert_close(quick(x), want)

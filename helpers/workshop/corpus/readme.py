@@ -45,6 +45,8 @@ Written by `python -m helpers.workshop.corpus.build`; do not edit by hand.
   `KEY.json`, gzipped tar). `train` holds permissive licences only; share-alike and GPL
   sources stay in evaluation shards of their own.
 - `models/`: the small models that we trained on `train` (their cards are inside).
+- `vectors/`: what `pocket` says of the pictures of two splits, kept to save you the
+  wait (`python -m helpers.workshop.vectors` makes it again).
 - `photos/`: a few larger photographs for the notebooks, credited at the end.
 - `licences/`: the licence texts that must travel with the files.
 
