@@ -337,6 +337,8 @@ class Painter:
         if start is None:
             start = self.noise(seed, len(seen), *self.places)
         self.check_pair(start, seen)
+        if not len(seen):
+            return start
         return ddim(
             self.velocity(seen, guidance),
             start.to(self.device),
