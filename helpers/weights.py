@@ -110,12 +110,14 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
 
 
 TITLES = {"clip": "CLIP", "vqgan": "VQGAN", "gan": "GAN"}
+TITLES |= {"dalle1": "DALL-E 1", "unclip": "DALL-E 2"}
 
 
 def find(kind: str, name, others=(), file=None) -> Path:
     """The file of one of our models: data/models/KIND-NAME.safetensors.
 
-    A CLIP's file is NAME.safetensors. ``name`` may be a path to such a file itself.
+    The file of a CLIP or a DALL-E is NAME.safetensors. ``name`` may be a path to such a
+    file itself.
     ``others``: names of weights that others made; only these are read from a ``file``.
     Raises FileNotFoundError or ValueError with one sentence.
     """
@@ -131,15 +133,18 @@ def find(kind: str, name, others=(), file=None) -> Path:
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         if not path.is_file():
             raise FileNotFoundError(f"There is no weights file {path}.")
+        if not others:
+            raise ValueError(
+                f"{path} holds no {title} of ours: those end in .safetensors."
+            )
         raise ValueError(
             f"{path} does not say which {title} it holds: name it, as in "
             f'load("{likely(path, others)}", file="{path}").'
         )
     if str(name) not in names(kind):
-        raise ValueError(
-            f'There is no {title} called "{name}"; choose from '
-            f"{', '.join([*names(kind), *others])}."
-        )
+        known = ", ".join([*names(kind), *others])
+        way = f"choose from {known}" if known else "data/models holds none"
+        raise ValueError(f'There is no {title} called "{name}"; {way}.')
     return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
 
 
@@ -161,7 +166,7 @@ def names(kind: str) -> list[str]:
 
 
 def start_of(kind: str) -> str:
-    return "" if kind == "clip" else f"{kind}-"
+    return "" if kind in ("clip", "dalle1", "unclip") else f"{kind}-"
 
 
 def kind_of(path: Path) -> str:

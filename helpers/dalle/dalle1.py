@@ -6,17 +6,17 @@ from all before it. To caption a picture the same GPT reads the codes first.
 """
 
 import json
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import gpt, paths, vqgan, weights
+from .. import gpt, vqgan, weights
 from ..clip import Embedder
 from ..clip.files import merges
 from ..clip.tokenizer import Tokenizer, check_texts
 from ..device import pick_device
+from .diffusion import check_guidance
 
 
 class Dalle1:
@@ -66,8 +66,7 @@ class Dalle1:
         caption. ``begin`` (B, m): the first m codes are given. temperature, top_k,
         top_p: see ``filter_logits``. Raises ValueError for values out of range.
         """
-        if not guidance >= 0:
-            raise ValueError(f"The guidance must be 0 or more, not {guidance}.")
+        check_guidance(guidance)
         count, c = len(captions), self.model.config
         codes = torch.zeros(count, 0, dtype=torch.long, device=self.device)
         if begin is not None:
@@ -181,11 +180,7 @@ def stream_words(tokens: Tensor, tokenizer: Tokenizer, c) -> Tensor:
 def load(name: str = "dalle1", device=None) -> Dalle1:
     """The shipped DALL-E 1 with its VQGAN."""
     device = torch.device(device) if device else pick_device()
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        path = paths.MODELS / f"{name}.safetensors"
-        if not path.exists():
-            raise ValueError(f'There is no DALL-E 1 called "{name}"; choose dalle1.')
+    path = weights.find("dalle1", name)
     tensors, metadata = weights.read(path, "dalle1")
     config = gpt.Config(**json.loads(metadata["config"]))
     pairs = merges(tensors.pop("tokenizer.merges"))

@@ -6,6 +6,7 @@ Dims: B batch, ... any shape (a picture (3, H, W), an embedding (D,)). Time t ru
 """
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +66,7 @@ def ddim(
     ``said_by``: function of (x_t, t (B,)). ``watch``: called with (step, clean x) after
     each. ``begin``: the time at which x stands. Raises ValueError for no steps.
     """
-    if steps < 1:
-        raise ValueError(f"The number of steps must be 1 or more, not {steps}.")
+    check_steps(steps)
     times = torch.linspace(begin, 0, steps + 1, device=x.device)
     for n in range(steps):
         t, after = (times[k].expand(len(x)) for k in (n, n + 1))
@@ -80,8 +80,7 @@ def ddim(
 @torch.no_grad()
 def ddim_back(said_by, x: Tensor, steps: int, kind: str) -> Tensor:
     """The walk the other way, from a picture to the noise that draws it again."""
-    if steps < 1:
-        raise ValueError(f"The number of steps must be 1 or more, not {steps}.")
+    check_steps(steps)
     times = torch.linspace(0, 1, steps + 1, device=x.device)
     for n in range(steps):
         t, after = (times[k].expand(len(x)) for k in (n, n + 1))
@@ -94,8 +93,9 @@ def guided(network, guidance: float):
     """Say it twice, with the condition and without, and go beyond (Ho 2022).
 
     network: function of (x_t, t, told (B,) bool). guidance 1 is the condition alone, 0
-    ignores it.
+    ignores it. Raises ValueError below 0.
     """
+    check_guidance(guidance)
 
     def said_by(x: Tensor, t: Tensor) -> Tensor:
         told = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -106,6 +106,16 @@ def guided(network, guidance: float):
         return without + guidance * (with_it - without)
 
     return said_by
+
+
+def check_guidance(guidance: float) -> None:
+    if not 0 <= guidance < math.inf:
+        raise ValueError(f"The guidance must be a number of 0 or more, not {guidance}.")
+
+
+def check_steps(steps: int) -> None:
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"The steps must be a whole number of 1 or more, not {steps}.")
 
 
 class Clock(nn.Module):

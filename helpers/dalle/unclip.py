@@ -9,22 +9,15 @@ where ours has 64, so that a CPU can train it (latent diffusion, Rombach et al. 
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import clip, paths, vqgan, weights
+from .. import clip, vqgan, weights
 from ..blocks import Attention, Transformer
 from ..device import pick_device
-from .diffusion import (
-    Clock,
-    add_noise,
-    ddim,
-    ddim_back,
-    guided,
-)
+from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
 
@@ -275,6 +268,20 @@ class Painter:
     def device(self) -> torch.device:
         return self.model.prior.question.device
 
+    @property
+    def places(self) -> tuple[int, int, int]:
+        """The shape of one picture's latents: (L, n, n)."""
+        c = self.model.config
+        return c.latent, c.grid, c.grid
+
+    def check_pair(self, latents: Tensor, seen: Tensor) -> None:
+        check_shape("Latents", latents, *self.places)
+        if len(latents) != len(seen):
+            raise ValueError(
+                f"Each embedding needs its own latents: {len(seen)} embeddings came "
+                f"with {len(latents)}."
+            )
+
     def noise(self, seed: int, *shape: int) -> Tensor:
         """Drawn on the CPU, so that a seed means the same everywhere."""
         g = torch.Generator().manual_seed(seed)
@@ -282,18 +289,22 @@ class Painter:
 
     def long(self, embedding: Tensor) -> Tensor:
         """(B, D) brought to length sqrt(D), as the networks want it."""
+        check_shape("Embeddings", embedding, self.model.config.embed)
         embedding = embedding.float().to(self.device)
         return F.normalize(embedding, dim=-1) * embedding.shape[-1] ** 0.5
 
     def imagine(
         self, captions: list[str], seed: int = 0, guidance: float = 2.0, steps: int = 16
     ) -> Tensor:
-        """What the prior thinks pictures of the captions look like to CLIP: (B, D)."""
-        check_guidance(guidance)
+        """What the prior thinks pictures of the captions look like to CLIP: (B, D).
+
+        A caption longer than the context of the CLIP is cut, with a warning. Raises
+        ValueError for knobs out of range, TypeError for what is no text.
+        """
         text = self.long(self.eyes.embed_texts(captions))
 
         def network(x, t, told):
-            return self.model.prior(x, t, text.repeat(len(x) // len(text), 1), told)
+            return self.model.prior(x, t, as_many(text, x), told)
 
         x = self.noise(seed, *text.shape)
         return F.normalize(ddim(guided(network, guidance), x, steps, "x0"), dim=-1)
@@ -304,11 +315,10 @@ class Painter:
 
     def velocity(self, seen: Tensor, guidance: float):
         """The decoder's velocity under guidance, as a function of (x_t, t)."""
-        check_guidance(guidance)
         seen = self.long(seen)
 
         def network(x, t, told):
-            return self.model.decoder(x, t, seen.repeat(len(x) // len(seen), 1), told)
+            return self.model.decoder(x, t, as_many(seen, x), told)
 
         return guided(network, guidance)
 
@@ -323,12 +333,23 @@ class Painter:
     ) -> Tensor:
         """Picture embeddings (B, D) -> latents (B, L, n, n) of about length one.
 
-        ``start``: noise to begin with, instead of that of the seed.
+        ``start``: noise of that shape to begin with, instead of that of the seed.
+        ``watch``: called with (step, clean latents) after each step. Raises ValueError
+        for knobs out of range and other shapes.
         """
-        c = self.model.config
         if start is None:
-            start = self.noise(seed, len(seen), c.latent, c.grid, c.grid)
-        return ddim(self.velocity(seen, guidance), start, steps, "v", None, watch)
+            start = self.noise(seed, len(seen), *self.places)
+        self.check_pair(start, seen)
+        if not len(seen):
+            return start
+        return ddim(
+            self.velocity(seen, guidance),
+            start.to(self.device),
+            steps,
+            "v",
+            None,
+            watch,
+        )
 
     @torch.no_grad()
     def paint(self, latents: Tensor) -> Tensor:
@@ -337,13 +358,15 @@ class Painter:
         Each latent first becomes the nearest code, so that nothing is painted that the
         VQGAN has not learnt.
         """
+        check_shape("Latents", latents, *self.places)
         z = latents * self.model.decoder.spread + self.model.decoder.mean
         codes = self.vqgan.quantize.nearest(z)
         return ((self.vqgan.from_codes(codes) + 1) / 2).clamp(0, 1)
 
     @torch.no_grad()
     def latents(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, 128, 128) in [0, 1] -> latents (B, L, n, n)."""
+        """Pictures (B, 3, 128, 128) float in [0, 1] -> latents (B, L, n, n)."""
+        check_shape("Pictures", pictures, 3, LARGE, LARGE)
         z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
         return (z - self.model.decoder.mean) / self.model.decoder.spread
 
@@ -351,6 +374,7 @@ class Painter:
         self, small: Tensor, seed: int = 0, steps: int = 6, blur: float = 0.1
     ) -> Tensor:
         """(B, 3, 64, 64) -> (B, 3, 128, 128), both float in [0, 1]."""
+        check_shape("Small pictures", small, 3, SIZE, SIZE)
         small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
         noised = add_noise(small, self.noise(seed + 1, *small.shape), level)
@@ -369,18 +393,26 @@ class Painter:
         return self.enlarge(small, seed)
 
     def draw(self, captions: str | list[str], seed: int = 0, **knobs) -> Tensor:
-        """Captions -> pictures (B, 3, 128, 128) float in [0, 1], all three in a row."""
+        """Captions -> pictures (B, 3, 128, 128) float in [0, 1], all three in a row.
+
+        ``knobs``: guidance and steps of the decoder.
+        """
         captions = [captions] if isinstance(captions, str) else captions
+        if not captions:
+            return torch.zeros(0, 3, LARGE, LARGE, device=self.device)
         latents = self.decode(self.imagine(captions, seed), seed, **knobs)
         return self.finish(latents, seed)
 
     def variations(self, picture, count: int, seed: int = 0, **knobs) -> Tensor:
         """Other pictures with the embedding of this one: (count, 3, 128, 128)."""
+        if count < 1:
+            raise ValueError(f"The number of pictures must be 1 or more, not {count}.")
         seen = self.look([picture]).expand(count, -1)
         return self.finish(self.decode(seen, seed, **knobs), seed)
 
     def recover(self, latents: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
         """The noise from which the decoder draws these latents again (§3.2)."""
+        self.check_pair(latents, seen)
         return ddim_back(self.velocity(seen, 1.0), latents, steps, "v")
 
 
@@ -394,19 +426,25 @@ def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
 
 
-def check_guidance(guidance: float) -> None:
-    if not guidance >= 0:
-        raise ValueError(f"The guidance must be 0 or more, not {guidance}.")
+def as_many(rows: Tensor, x: Tensor) -> Tensor:
+    """rows (B, D) for x of B or, with guidance, 2 B."""
+    return rows.repeat(len(x) // max(len(rows), 1), 1)
+
+
+def check_shape(what: str, x: Tensor, *shape: int) -> None:
+    """Raises ValueError unless x is floats of the shape (B, *shape)."""
+    if x.shape[1:] != shape or not x.is_floating_point():
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{what} are floats of shape (B, {wanted}) here, not {x.dtype} of shape "
+            f"{tuple(x.shape)}."
+        )
 
 
 def load(name: str = "unclip", device=None) -> Painter:
     """The shipped DALL-E 2, with ``pocket`` as its CLIP."""
     device = torch.device(device) if device else pick_device()
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        path = paths.MODELS / f"{name}.safetensors"
-        if not path.exists():
-            raise ValueError(f'There is no DALL-E 2 called "{name}"; choose unclip.')
+    path = weights.find("unclip", name)
     tensors, metadata = weights.read(path, "unclip")
     table = json.loads(metadata["config"])
     sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}

@@ -1,10 +1,15 @@
-"""Draw the README's pictures: ``python -m helpers.workshop.readme_pictures``."""
+"""Draw the README's pictures: ``python -m helpers.workshop.readme_pictures [NAMES]``.
+
+NAMES: search, classify, dream, dalle1, unclip; without any, all of them.
+"""
+
+import argparse
 
 import torch
 
 from .. import clip, corpus, paths, vqgan
 from ..course import plots
-from ..dalle import dalle1
+from ..dalle import dalle1, unclip
 from ..dream import Dream, Settings, files
 from ..pictures import array, read_picture
 from ..search import rank
@@ -48,24 +53,32 @@ def grown(model: clip.Embedder, out) -> None:
     (out / "dream.png").write_bytes(plots.png(figure))
 
 
+def sheet(pictures, path) -> None:
+    """A picture for each of the twenty-four captions."""
+    figure, axes = plots.plt.subplots(3, 8, figsize=(9.6, 4.2))
+    for ax, caption, picture in zip(axes.flat, CAPTIONS, pictures, strict=True):
+        ax.imshow(array(picture))
+        ax.set_title(caption.replace(" of ", "\nof "), fontsize=8)
+        ax.axis("off")
+    path.write_bytes(plots.png(figure))
+
+
 def written(model: clip.Embedder, out) -> None:
     """Twenty-four captions by DALL-E 1, the best of sixteen each, seed 0."""
     dalle = dalle1.load()
-    figure, axes = plots.plt.subplots(3, 8, figsize=(9.6, 4.2))
-    for ax, caption in zip(axes.flat, CAPTIONS, strict=True):
-        best, _ = dalle.best_of(caption, 16, model)
-        ax.imshow(array(best[0]))
-        ax.set_title(caption.replace(" of ", "\nof "), fontsize=8)
-        ax.axis("off")
-    (out / "dalle1.png").write_bytes(plots.png(figure))
+    sheet([dalle.best_of(c, 16, model)[0][0] for c in CAPTIONS], out / "dalle1.png")
 
 
-def main() -> None:
-    model = clip.load("pocket")
+def decoded(model: clip.Embedder, out) -> None:
+    """Twenty-four captions by DALL-E 2, one sample each, seed 0: nothing is chosen."""
+    sheet(unclip.load().draw(list(CAPTIONS)), out / "unclip.png")
+
+
+def searched(model: clip.Embedder, out) -> None:
+    """Four queries, the best eight pictures of each."""
     splits = [corpus.load(s, progress=False) for s in ("unseen_artist", "photos")]
     pictures = torch.cat([s.pictures() for s in splits])
     vectors = model.embed_images(pictures)
-    plots.style()
     figure, axes = plots.plt.subplots(len(QUERIES), WIDE, figsize=(9.6, 5.2))
     for row, query in zip(axes, QUERIES, strict=True):
         best, _ = rank(model, vectors, query, WIDE)
@@ -73,9 +86,11 @@ def main() -> None:
             ax.imshow(array(pictures[i]))
             ax.axis("off")
         row[0].set_title(f'"{query}"', loc="left", fontsize=11, pad=4)
-    out = paths.DATA / "readme"
-    out.mkdir(exist_ok=True)
     (out / "search.png").write_bytes(plots.png(figure))
+
+
+def classified(model: clip.Embedder, out) -> None:
+    """Three photographs and the probability of each class."""
     names = ["cat", "dog", "human"]
     photos = [paths.PHOTOS / f"{n}.jpg" for n in names]
     texts = model.embed_texts([f"a picture of a {n}" for n in names])
@@ -88,8 +103,28 @@ def main() -> None:
             axes[2 * at + 1], dict(zip(names, found[at].tolist(), strict=True))
         )
     (out / "classify.png").write_bytes(plots.png(figure))
-    grown(model, out)
-    written(model, out)
+
+
+PICTURES = {
+    "search": searched,
+    "classify": classified,
+    "dream": grown,
+    "dalle1": written,
+    "unclip": decoded,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help=", ".join(PICTURES))
+    names = parser.parse_args().names or list(PICTURES)
+    if unknown := [n for n in names if n not in PICTURES]:
+        parser.error(f'no picture is called "{unknown[0]}"')
+    model, out = clip.load("pocket"), paths.DATA / "readme"
+    out.mkdir(exist_ok=True)
+    plots.style()
+    for name in names:
+        PICTURES[name](model, out)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from .classifying import best_scale, ensemble, none_of_these, top_five
 from .codes import keep_top_k, nearest_code, perplexity
 from .compare import same
 from .contrast import cosine_matrix, many_positives, retrieval
+from .diffusing import better_of_two, ddim_step, text_diff
 from .drawing import blocks, mirror_loss, palette_distance
 from .dreaming import great_circle, prompt_loss, random_crops
 from .machines import finish_time, image_share, whose_captions
@@ -13,8 +14,10 @@ from .streams import best_pictures, guided_probabilities, stream_loss
 __all__ = [
     "best_pictures",
     "best_scale",
+    "better_of_two",
     "blocks",
     "cosine_matrix",
+    "ddim_step",
     "ensemble",
     "finish_time",
     "great_circle",
@@ -36,6 +39,7 @@ __all__ = [
     "retrieval",
     "same",
     "stream_loss",
+    "text_diff",
     "top_five",
     "whose_captions",
 ]

@@ -3,6 +3,7 @@
 from .charts import (
     bars,
     beside,
+    clouds,
     curves,
     histogram,
     intervals,
@@ -26,6 +27,7 @@ from .style import plt, png, style
 __all__ = [
     "bars",
     "beside",
+    "clouds",
     "code_grid",
     "curves",
     "flat_map",

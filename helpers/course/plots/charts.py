@@ -30,6 +30,21 @@ def curves(series: dict, xlabel: str, ylabel: str, ax=None, percent=False) -> No
         plt.show()
 
 
+def clouds(groups: dict[str, Tensor], xlabel: str = "", ylabel: str = "") -> None:
+    """Points in the plane, one colour a group: {name: (N, 2)}."""
+    style()
+    _, ax = plt.subplots(figsize=(5.6, 3.4))
+    for name, points in groups.items():
+        x, y = points.detach().cpu().T
+        ax.scatter(x, y, s=14, alpha=0.7, label=name)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    plt.show()
+
+
 def training(history: dict, figure=None):
     """Two panels for a run: the loss, and R@k on pictures it never trained on.
 

@@ -1164,3 +1164,108 @@ WRONG["best_pictures"] = {
     ),
     "the first k": lambda s, w, k: torch.arange(k),
 }
+
+
+# 08 · ddim_step(x_t, v, now, after)
+def ddim_by_turning(x_t, v, now, after):
+    """Picture and noise are a right angle apart, so a step is a turn by the angle."""
+    angle = math.atan2(now[1], now[0]) - math.atan2(after[1], after[0])
+    return math.cos(angle) * x_t - math.sin(angle) * v
+
+
+def ddim_by_numpy(x_t, v, now, after):
+    clean = now[0] * array(x_t) - now[1] * array(v)
+    noise = (array(x_t) - now[0] * clean) / now[1]
+    return torch.tensor(after[0] * clean + after[1] * noise)
+
+
+RIGHT["ddim_step"] = [ddim_by_turning, ddim_by_numpy]
+WRONG["ddim_step"] = {
+    "nothing": lambda x, v, now, after: x,
+    "the velocity": lambda x, v, now, after: v,
+    "a plain step": lambda x, v, now, after: x - (now[1] - after[1]) * v,
+    "the noise alone": lambda x, v, now, after: after[1] * (now[1] * x + now[0] * v),
+    "the picture alone": lambda x, v, now, after: after[0] * (now[0] * x - now[1] * v),
+    "the wrong way round": lambda x, v, now, after: ddim_by_turning(x, -v, now, after),
+    "back to where it was": lambda x, v, now, after: ddim_by_turning(x, v, now, now),
+    "squares for shares": lambda x, v, now, after: ddim_by_turning(
+        x, v, (now[0] ** 2, now[1] ** 2), after
+    ),
+    "shares exchanged": lambda x, v, now, after: ddim_by_turning(
+        x, v, now[::-1], after[::-1]
+    ),
+}
+
+
+# 08 · text_diff(picture, before, after, share)
+def text_diff_by_numpy(picture, before, after, share):
+    p, step = array(picture), array(after) - array(before)
+    step = step / np.linalg.norm(step, axis=1, keepdims=True)
+    side = step - (p * step).sum(1, keepdims=True) * p  # square to the picture
+    side = side / np.linalg.norm(side, axis=1, keepdims=True)
+    angle = share * np.arccos((p * step).sum(1, keepdims=True))
+    return torch.tensor(np.cos(angle) * p + np.sin(angle) * side)
+
+
+def text_diff_by_row(picture, before, after, share):
+    rows = []
+    for p, b, e in zip(picture, before, after, strict=True):
+        step = unit(e - b)
+        angle = torch.arccos(p @ step)
+        row = torch.sin((1 - share) * angle) * p + torch.sin(share * angle) * step
+        rows.append(unit(row))
+    return torch.stack(rows)
+
+
+RIGHT["text_diff"] = [text_diff_by_numpy, text_diff_by_row]
+WRONG["text_diff"] = {
+    "the sum of both": lambda p, b, e, s: unit(p + e - b),
+    "always half way": lambda p, b, e, s: text_diff_by_row(p, b, e, 0.5),
+    "half the share": lambda p, b, e, s: text_diff_by_row(p, b, e, s / 2),
+    "the difference": lambda p, b, e, s: unit(e - b),
+    "the picture": lambda p, b, e, s: p,
+    "both texts added": lambda p, b, e, s: text_diff_by_row(p, -b, e, s),
+    "from the first text": lambda p, b, e, s: text_diff_by_row(b, p, e, s),
+    "the mean direction": lambda p, b, e, s: text_diff_by_row(
+        p, b.mean(0).expand_as(b), e, s
+    ),
+    "normalised down the batch": lambda p, b, e, s: unit(
+        (1 - s) * p + s * unit(e - b, 0)
+    ),
+}
+
+
+# 08 · better_of_two(first, second, text)
+def better_by_row(first, second, text):
+    rows = []
+    for a, b, t in zip(first, second, text, strict=True):
+        rows.append(a if unit(a) @ unit(t) >= unit(b) @ unit(t) else b)
+    return torch.stack(rows)
+
+
+def better_by_gather(first, second, text):
+    both = torch.stack([first, second], 1)  # (B, 2, D)
+    place = (unit(both) * unit(text)[:, None]).sum(-1).argmax(1)
+    return both[torch.arange(len(both)), place]
+
+
+RIGHT["better_of_two"] = [better_by_row, better_by_gather]
+WRONG["better_of_two"] = {
+    "the first": lambda a, b, t: a,
+    "the second": lambda a, b, t: b,
+    "the longer": lambda a, b, t: torch.where(
+        (a.norm(dim=1) >= b.norm(dim=1))[:, None], a, b
+    ),
+    "every number for itself": lambda a, b, t: torch.where(
+        (a - t).abs() <= (b - t).abs(), a, b
+    ),
+    "the larger numbers": lambda a, b, t: torch.maximum(a, b),
+    "the one pair of all": lambda a, b, t: better_by_row(a, b, t.mean(0).expand_as(t)),
+    "the absolute cosine": lambda a, b, t: torch.where(
+        ((unit(a) * t).sum(1).abs() >= (unit(b) * t).sum(1).abs())[:, None], a, b
+    ),
+    "normalised down the batch": lambda a, b, t: torch.where(
+        ((unit(a, 0) * t).sum(1) >= (unit(b, 0) * t).sum(1))[:, None], a, b
+    ),
+    "the text": lambda a, b, t: t,
+}

@@ -11,6 +11,7 @@ from helpers.course.checks import (
     classifying,
     codes,
     contrast,
+    diffusing,
     drawing,
     dreaming,
     machines,
@@ -22,7 +23,8 @@ from helpers.course.checks.engine import agree, copied, misfit
 from .answers import RIGHT, WRONG
 
 ROOMS = (
-    searching, contrast, classifying, codes, dreaming, drawing, machines, streams
+    searching, contrast, classifying, codes, dreaming, drawing, machines, streams,
+    diffusing,
 )  # fmt: skip
 NAMES = [name for name in checks.__all__ if name != "same"]
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import clip
+from helpers import clip, vqgan
 from helpers.course import panels
+from helpers.course.unclip_panel import UnclipPanel
+from helpers.dalle import unclip
 from helpers.search import ImageIndex
 
 
@@ -182,3 +184,55 @@ def test_layouts_have_no_fixed_width_beyond_a_small_screen(classify):
         for box in boxes(panel):
             width = str(box.layout.width or "")
             assert not width.endswith("px") or int(width[:-2]) <= 480, box
+
+
+class Words:
+    """Stands for a CLIP in the panel of 08: one number a letter."""
+
+    fingerprint = "words"
+
+    def embed_texts(self, texts):
+        rows = [[float(t.count(c)) + 0.1 for c in "abcdefghijkl"] for t in texts]
+        return torch.nn.functional.normalize(torch.tensor(rows), dim=-1)
+
+
+@functools.cache
+def painter():
+    torch.manual_seed(0)
+    c = unclip.Config(embed=12, prior_width=16, prior_layers=1, latent=4,
+                      decoder_width=32, decoder_layers=1, decoder_heads=2,
+                      upsampler=(8, 8, 8), clock=16)  # fmt: skip
+    sizes = vqgan.Config(
+        ch=8, ch_mult=(1, 1, 1, 1), num_res_blocks=1, fold=2,
+        resolution=128, z_channels=8, embed_dim=4, n_embed=32,
+    )  # fmt: skip
+    net = unclip.Unclip(c)
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    return unclip.Painter(net, Words(), vqgan.VQGAN(sizes).eval(), {})
+
+
+def test_the_panel_of_08_draws_and_walks(monkeypatch):
+    panel = UnclipPanel(painter(), "a big bag")
+    assert panel.status.value == '"a big bag": 8 drawings, none left out'
+    first = bytes(panel.image.value)
+    assert first.startswith(b"\x89PNG") and len(first) > 2000
+    starts = []
+    decode = panel.painter.decode
+
+    def heard(seen, seed, guidance, steps, start):
+        starts.append((seen, steps, start))
+        return decode(seen, seed, guidance, steps, start)
+
+    monkeypatch.setattr(panel.painter, "decode", heard)
+    panel.towards.value, panel.steps.value = "a cable", 3
+    panel.button.click()
+    assert panel.status.value.startswith('From "a big bag" to "a cable"')
+    seen, steps, start = starts[-1]
+    ends = panel.painter.imagine(["a big bag", "a cable"], 0)
+    torch.testing.assert_close(seen[[0, -1]], ends, atol=1e-3, rtol=1e-3)
+    assert steps == 3 and (start == start[:1]).all()
+    assert panel.image.value != first
+    panel.caption.value = " "
+    panel.button.click()
+    assert panel.status.value == "Type a caption first."

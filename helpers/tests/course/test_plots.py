@@ -23,3 +23,13 @@ def test_a_logarithmic_axis_reads_in_plain_numbers(monkeypatch):
     labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
     assert "0.1" in labels and not any("$" in text for text in labels)
     plt.close(figure)
+
+
+def test_clouds_draw_every_point_of_every_group(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    plots.clouds({"words": torch.rand(5, 2), "pictures": torch.rand(3, 2)}, "x", "y")
+    ax = plt.gcf().axes[0]
+    assert [len(c.get_offsets()) for c in ax.collections] == [5, 3]
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == ["words", "pictures"]
+    plt.close("all")

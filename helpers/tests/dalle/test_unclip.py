@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers import vqgan
-from helpers.dalle import unclip
+from helpers import clip, vqgan
+from helpers.dalle import dalle1, unclip
 from helpers.dalle.unclip import Config, Painter, Unclip
 
 
@@ -16,7 +16,7 @@ class Eyes:
 
     def embed_texts(self, texts):
         rows = [[float(t.count(c)) + 0.1 for c in "abcdefghijkl"] for t in texts]
-        return F.normalize(torch.tensor(rows), dim=-1)
+        return F.normalize(torch.tensor(rows).view(-1, 12), dim=-1)
 
     def embed_images(self, pictures):
         x = torch.stack([torch.as_tensor(p).float() for p in pictures])
@@ -103,16 +103,86 @@ def test_between_walks_on_the_sphere(share):
     torch.testing.assert_close(unclip.between(a, b, share), wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("knobs", [{"guidance": -1}, {"guidance": float("nan")},
-                                   {"steps": 0}])  # fmt: skip
-def test_knobs_out_of_range_are_refused(painter, knobs):
-    with pytest.raises(ValueError, match="0 or more|1 or more"):
-        painter.draw("a bag", **knobs)
+@pytest.mark.parametrize(
+    "knobs, said",
+    [
+        ({"guidance": -1}, "guidance must be a number of 0 or more, not -1"),
+        ({"guidance": float("nan")}, "not nan"),
+        ({"guidance": float("inf")}, "not inf"),
+        ({"steps": 0}, "steps must be a whole number of 1 or more, not 0"),
+        ({"steps": -3}, "not -3"),
+        ({"steps": 2.5}, "not 2.5"),
+    ],
+)
+def test_knobs_out_of_range_are_refused(painter, knobs, said):
+    seen, picture = torch.rand(1, 12), torch.rand(3, 64, 64)
+    for way in (
+        lambda: painter.draw("a bag", **knobs),
+        lambda: painter.imagine(["a bag"], **knobs),
+        lambda: painter.decode(seen, **knobs),
+        lambda: painter.variations(picture, 2, **knobs),
+    ):
+        with pytest.raises(ValueError, match=said):
+            way()
 
 
-def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="choose unclip"):
-        unclip.load("nothing")
+def test_steps_of_the_other_two_walks(painter):
+    with pytest.raises(ValueError, match="1 or more"):
+        painter.enlarge(torch.rand(1, 3, 64, 64), steps=0)
+    with pytest.raises(ValueError, match="1 or more"):
+        painter.recover(torch.rand(1, 4, 8, 8), torch.rand(1, 12), steps=0)
+
+
+def test_no_picture_of_none(painter):
+    assert painter.draw([]).shape == (0, 3, 128, 128)
+    assert painter.imagine([], steps=2).shape == (0, 12)
+    assert painter.decode(torch.zeros(0, 12), steps=2).shape == (0, 4, 8, 8)
+    for count in (0, -2):
+        with pytest.raises(ValueError, match=f"1 or more, not {count}"):
+            painter.variations(torch.rand(3, 64, 64), count)
+
+
+def test_other_shapes_are_refused(painter):
+    seen, z = torch.rand(2, 12), torch.rand(2, 4, 8, 8)
+    for way, said in (
+        (lambda: painter.decode(torch.rand(2, 7)), r"Embeddings .*\(B, 12\).*\(2, 7\)"),
+        (lambda: painter.decode(seen[0]), "Embeddings"),
+        (lambda: painter.decode(seen, start=z[:1]), "2 embeddings came with 1"),
+        (lambda: painter.decode(seen, start=z[..., :4]), r"Latents .*\(B, 4, 8, 8\)"),
+        (lambda: painter.recover(z, seen[:1]), "1 embeddings came with 2"),
+        (lambda: painter.paint(z[:, :3]), "Latents"),
+        (lambda: painter.latents(torch.rand(1, 3, 64, 64)), "Pictures .*128, 128"),
+        (lambda: painter.latents(torch.ones(1, 3, 128, 128).byte()), "torch.uint8"),
+        (lambda: painter.enlarge(torch.rand(1, 3, 128, 128)), "Small .*64, 64"),
+    ):
+        with pytest.raises(ValueError, match=said) as refusal:
+            way()
+        assert "\n" not in str(refusal.value)
+
+
+def test_words_out_of_range_with_the_shipped_clip(painter):
+    """A caption beyond the context is cut with a warning; no text is refused."""
+    eyes = clip.load("pocket", "cpu")
+    c = Config(embed=eyes.model.config.embed, prior_width=16, prior_layers=1,
+               decoder_width=24, decoder_layers=1, decoder_heads=2,
+               upsampler=(8, 8, 8), clock=16)  # fmt: skip
+    mine = Painter(Unclip(c), eyes, painter.vqgan, {})
+    with pytest.warns(UserWarning, match="longer than"):
+        assert mine.imagine(["a red apple " * 60], steps=1).isfinite().all()
+    for captions in ([3], [None]):
+        with pytest.raises(TypeError, match="Text number 0"):
+            mine.imagine(captions)
+
+
+def test_an_unknown_name_is_refused(tmp_path):
+    for load, title in ((unclip.load, "DALL-E 2"), (dalle1.load, "DALL-E 1")):
+        with pytest.raises(ValueError, match=f'There is no {title} called "nothing"; '):
+            load("nothing")
+        with pytest.raises(FileNotFoundError, match="no weights file"):
+            load(tmp_path / "mine.safetensors")
+        (tmp_path / "mine.pt").touch()
+        with pytest.raises(ValueError, match=r"those end in \.safetensors"):
+            load(tmp_path / "mine.pt")
 
 
 def test_a_step_of_every_training_part_lowers_the_loss(painter):

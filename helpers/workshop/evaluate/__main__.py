@@ -12,6 +12,7 @@ DEFAULTS = {
     "vqgan": ["pocket"],
     "dream": ["vqgan", "pixel"],
     "dalle1": ["dalle1"],
+    "unclip": ["unclip"],
 }
 
 

@@ -1,0 +1,62 @@
+"""The panel of notebook 08: a caption becomes vectors, and these become pictures."""
+
+import ipywidgets as w
+import torch
+
+from ..dalle.unclip import Painter, between
+from . import plots
+from .panels import Panel, picture_box
+
+WIDE = w.Layout(width="460px")
+COUNT = 8
+
+
+class UnclipPanel(Panel):
+    """Type a caption, see what DALL-E 2 draws; with a second one, the way to it.
+
+    painter: a loaded DALL-E 2; caption: what stands there first.
+    """
+
+    title = "Drawing panel: type a caption, English or Persian, and press Draw"
+
+    def __init__(self, painter: Painter, caption: str = "a red apple"):
+        self.painter = painter
+        self.caption = w.Text(value=caption, description="caption", layout=WIDE)
+        self.towards = w.Text(
+            placeholder="a second caption, or nothing", description="towards",
+            layout=WIDE,
+        )  # fmt: skip
+        self.guidance = w.FloatSlider(
+            value=2, min=0, max=6, step=0.5, description="guidance"
+        )
+        self.steps = w.IntSlider(value=20, min=2, max=40, description="steps")
+        self.seed = w.IntText(value=0, description="seed")
+        self.image = picture_box(830, 150)
+        rows = [
+            w.HBox([self.caption]),
+            w.HBox([self.towards, self.seed]),
+            w.HBox([self.guidance, self.steps]),
+        ]
+        super().__init__([*rows, self.image], "Draw")
+
+    def run(self) -> str:
+        first, last = self.caption.value.strip(), self.towards.value.strip()
+        if not first:
+            return "Type a caption first."
+        seed, painter = self.seed.value, self.painter
+        if last:
+            ends = painter.imagine([first, last], seed)
+            shares = torch.linspace(0, 1, COUNT)
+            seen = between(ends[:1], ends[1:], shares.to(ends))
+            start = painter.noise(seed, 1, *painter.places).expand(COUNT, -1, -1, -1)
+            titles = [f"{100 * s:.0f} %" for s in shares.tolist()]
+            said = f'From "{first}" to "{last}", the same noise each time'
+        else:
+            seen, start, titles = painter.imagine([first] * COUNT, seed), None, None
+            said = f'"{first}": {COUNT} drawings, none left out'
+        latents = painter.decode(
+            seen, seed, self.guidance.value, self.steps.value, start
+        )
+        pictures = (painter.finish(latents, seed) * 255).round().to(torch.uint8)
+        self.image.value = plots.png(plots.grid(list(pictures.cpu()), titles, 8, 1.0))
+        return said
