@@ -27,7 +27,7 @@ class UnclipPanel(Panel):
             layout=WIDE,
         )  # fmt: skip
         self.guidance = w.FloatSlider(
-            value=2, min=0, max=6, step=0.5, description="guidance"
+            value=3, min=0, max=6, step=0.5, description="guidance"
         )
         self.steps = w.IntSlider(value=20, min=2, max=40, description="steps")
         self.seed = w.IntText(value=0, description="seed")
@@ -57,6 +57,6 @@ class UnclipPanel(Panel):
         latents = painter.decode(
             seen, seed, self.guidance.value, self.steps.value, start
         )
-        pictures = (painter.finish(latents, seed) * 255).round().to(torch.uint8)
+        pictures = (painter.paint(latents) * 255).round().to(torch.uint8)
         self.image.value = plots.png(plots.grid(list(pictures.cpu()), titles, 8, 1.0))
         return said

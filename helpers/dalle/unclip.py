@@ -326,7 +326,7 @@ class Painter:
         self,
         seen: Tensor,
         seed: int = 0,
-        guidance: float = 2.0,
+        guidance: float = 3.0,
         steps: int = 20,
         start: Tensor | None = None,
         watch=None,
@@ -392,23 +392,26 @@ class Painter:
         )
         return self.enlarge(small, seed)
 
-    def draw(self, captions: str | list[str], seed: int = 0, **knobs) -> Tensor:
-        """Captions -> pictures (B, 3, 128, 128) float in [0, 1], all three in a row.
+    def draw(
+        self, captions: str | list[str], seed: int = 0, sharpen: bool = False, **knobs
+    ) -> Tensor:
+        """Captions -> pictures (B, 3, 128, 128) float in [0, 1].
 
-        ``knobs``: guidance and steps of the decoder.
+        ``knobs``: guidance and steps of the decoder. ``sharpen``: let the up-sampler
+        follow; it has learnt for minutes only, and leaves grain.
         """
         captions = [captions] if isinstance(captions, str) else captions
         if not captions:
             return torch.zeros(0, 3, LARGE, LARGE, device=self.device)
         latents = self.decode(self.imagine(captions, seed), seed, **knobs)
-        return self.finish(latents, seed)
+        return self.finish(latents, seed) if sharpen else self.paint(latents)
 
     def variations(self, picture, count: int, seed: int = 0, **knobs) -> Tensor:
         """Other pictures with the embedding of this one: (count, 3, 128, 128)."""
         if count < 1:
             raise ValueError(f"The number of pictures must be 1 or more, not {count}.")
         seen = self.look([picture]).expand(count, -1)
-        return self.finish(self.decode(seen, seed, **knobs), seed)
+        return self.paint(self.decode(seen, seed, **knobs))
 
     def recover(self, latents: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
         """The noise from which the decoder draws these latents again (§3.2)."""

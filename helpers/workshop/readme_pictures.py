@@ -4,8 +4,10 @@ NAMES: search, classify, dream, dalle1, unclip; without any, all of them.
 """
 
 import argparse
+import io
 
 import torch
+from PIL import Image
 
 from .. import clip, corpus, paths, vqgan
 from ..course import plots
@@ -50,7 +52,16 @@ def grown(model: clip.Embedder, out) -> None:
         ax.imshow(array(frame.picture))
         ax.set_title(f"step {frame.step + 1}", fontsize=9)
         ax.axis("off")
-    (out / "dream.png").write_bytes(plots.png(figure))
+    keep(figure, out / "dream.jpg")
+
+
+def keep(figure, path) -> None:
+    """Save a figure in few bytes: a JPEG by its name, or a PNG of 256 colours."""
+    image = Image.open(io.BytesIO(plots.png(figure))).convert("RGB")
+    if path.suffix == ".jpg":
+        image.save(path, quality=92)
+    else:
+        image.quantize(256).save(path, optimize=True)
 
 
 def sheet(pictures, path) -> None:
@@ -60,7 +71,7 @@ def sheet(pictures, path) -> None:
         ax.imshow(array(picture))
         ax.set_title(caption.replace(" of ", "\nof "), fontsize=8)
         ax.axis("off")
-    path.write_bytes(plots.png(figure))
+    keep(figure, path)
 
 
 def written(model: clip.Embedder, out) -> None:
@@ -86,7 +97,7 @@ def searched(model: clip.Embedder, out) -> None:
             ax.imshow(array(pictures[i]))
             ax.axis("off")
         row[0].set_title(f'"{query}"', loc="left", fontsize=11, pad=4)
-    (out / "search.png").write_bytes(plots.png(figure))
+    keep(figure, out / "search.png")
 
 
 def classified(model: clip.Embedder, out) -> None:
@@ -102,7 +113,7 @@ def classified(model: clip.Embedder, out) -> None:
         plots.probability_bars(
             axes[2 * at + 1], dict(zip(names, found[at].tolist(), strict=True))
         )
-    (out / "classify.png").write_bytes(plots.png(figure))
+    keep(figure, out / "classify.png")
 
 
 PICTURES = {
