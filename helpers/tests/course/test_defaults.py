@@ -20,7 +20,7 @@ from PIL import Image
 from helpers import clip, corpus, paths
 from helpers.clip import measure, official, zeroshot
 from helpers.course import panels, studio
-from helpers.dalle import dalle1
+from helpers.dalle import dalle1, unclip
 from helpers.dream import Settings, files, losses, prompts
 from helpers.search import ImageIndex, rank
 from helpers.vqgan.published import PUBLISHED
@@ -218,6 +218,20 @@ def test_07_opens_with_a_tree_and_its_caption_becomes_an_apple(pocket):
     for said, right in ((panel, "a tree"), (caption, "a red apple")):
         best, _ = dalle.best_of(said, 16, pocket)
         assert seen_by(judge, best[0], things) == right
+
+
+@pytest.mark.slow
+def test_08_opens_with_what_its_captions_say():
+    painter, judge = unclip.load(device="cpu"), clip.load("judge", "cpu")
+    caption = re.search('CAPTION = "(.*)"', dict(CELLS)["08-imports"])[1]
+    told = re.findall('"(.+?)"', dict(CELLS)["08-finished-draw"])[:5]
+    [panel] = re.findall(r'painter, "(.*)"\)', dict(CELLS)["08-panel"])
+    things = [caption, *told]  # fish and rocket, which come after, are weaker
+    for picture, right in zip(painter.draw(things), things, strict=True):
+        assert seen_by(judge, picture, things) == right
+    eight = painter.paint(painter.decode(painter.imagine([panel] * 8)))
+    right = [seen_by(judge, p, things) == "3-D emoji of a cat face" for p in eight]
+    assert sum(right) >= 6
 
 
 # -- choices and commands ----------------------------------------------------------
