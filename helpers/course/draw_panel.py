@@ -5,9 +5,10 @@ import torch
 
 from ..dalle.dalle1 import Dalle1
 from . import plots
-from .panels import Panel, picture_box
+from .panels import Panel, line, picture_box
 
-WIDE = w.Layout(width="460px")
+WIDE = w.Layout(width="460px", max_width="100%")
+SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
 
 
 class DrawPanel(Panel):
@@ -24,19 +25,26 @@ class DrawPanel(Panel):
         self.style = w.Dropdown(
             options=["any style", *dalle.styles], description="style"
         )
-        self.count = w.IntSlider(value=16, min=8, max=32, step=8, description="draw")
+        self.count = w.IntSlider(
+            value=16, min=8, max=32, step=8, description="draw", layout=SLIDER
+        )
         self.guidance = w.FloatSlider(
-            value=5, min=0, max=10, step=0.5, description="guidance"
+            value=5, min=0, max=10, step=0.5, description="guidance", layout=SLIDER
         )
         self.heat = w.FloatSlider(
-            value=0.7, min=0, max=1.5, step=0.1, description="temperature"
+            value=0.7,
+            min=0,
+            max=1.5,
+            step=0.1,
+            description="temperature",
+            layout=SLIDER,
         )
         self.seed = w.IntText(value=0, description="seed")
         self.image = picture_box(830, 250)
         rows = [
-            w.HBox([self.caption, self.style]),
-            w.HBox([self.count, self.guidance]),
-            w.HBox([self.heat, self.seed]),
+            line(self.caption, self.style),
+            line(self.count, self.guidance),
+            line(self.heat, self.seed),
         ]
         super().__init__([*rows, self.image], "Draw")
 

@@ -5,9 +5,10 @@ import torch
 
 from ..dalle.unclip import Painter, between
 from . import plots
-from .panels import Panel, picture_box
+from .panels import Panel, line, picture_box
 
-WIDE = w.Layout(width="460px")
+WIDE = w.Layout(width="460px", max_width="100%")
+SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
 COUNT = 8
 
 
@@ -27,15 +28,17 @@ class UnclipPanel(Panel):
             layout=WIDE,
         )  # fmt: skip
         self.guidance = w.FloatSlider(
-            value=3, min=0, max=6, step=0.5, description="guidance"
+            value=3, min=0, max=6, step=0.5, description="guidance", layout=SLIDER
         )
-        self.steps = w.IntSlider(value=20, min=2, max=40, description="steps")
+        self.steps = w.IntSlider(
+            value=20, min=2, max=40, description="steps", layout=SLIDER
+        )
         self.seed = w.IntText(value=0, description="seed")
         self.image = picture_box(830, 150)
         rows = [
-            w.HBox([self.caption]),
-            w.HBox([self.towards, self.seed]),
-            w.HBox([self.guidance, self.steps]),
+            line(self.caption),
+            line(self.towards, self.seed),
+            line(self.guidance, self.steps),
         ]
         super().__init__([*rows, self.image], "Draw")
 

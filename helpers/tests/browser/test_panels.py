@@ -33,8 +33,11 @@ pytestmark = pytest.mark.slow
 SETUP = """
 import torch
 from helpers import clip, corpus, paths, search, vqgan
+from helpers.course.draw_panel import DrawPanel
 from helpers.course.panels import ClassifyPanel, IndexPanel, SearchPanel
 from helpers.course.studio import Studio, TokenPainter
+from helpers.course.unclip_panel import UnclipPanel
+from helpers.dalle import dalle1, unclip
 from helpers.pictures import to_tensor
 torch.set_num_threads(1)
 model, codes = clip.load("scratch", "cpu"), vqgan.load("pocket", "cpu")
@@ -43,7 +46,7 @@ pictures, names = split.pictures()[:96], [c["name"] for c in split.cards[:96]]
 vectors = model.embed_images(pictures)
 cat = to_tensor(paths.PHOTOS / "cat.jpg", 128)[None] * 2 - 1
 """
-PANELS = {  # called as in notebooks 00, 02, 03, 04 and 06
+PANELS = {  # called as in notebooks 00, 02, 03, 04, 06, 07 and 08
     "search": 'SearchPanel(model, pictures, vectors, names, "a cactus")',
     "classify": """
 chosen = ("cat", "dog", "horse")
@@ -58,6 +61,8 @@ studio = Studio([model], codes, "a red apple")
 studio.steps.min, studio.steps.value, studio.cuts.value = 2, 4, 1
 studio.drawer.value = "pixel"
 studio""",
+    "dalle1": 'DrawPanel(dalle1.load(device="cpu"), model, "a tree")',
+    "unclip": 'UnclipPanel(unclip.load(device="cpu"), "emoji of a cat face")',
 }
 
 
@@ -172,7 +177,7 @@ def test_every_panel_opens_with_a_result_and_its_button_beside_the_field(book):
     assert book.wrong() == []
     for name, button in (
         ("search", "Search"), ("classify", "Classify"), ("gallery", "Search"),
-        ("studio", "Draw"),
+        ("studio", "Draw"), ("dalle1", "Draw"), ("unclip", "Draw"),
     ):  # fmt: skip
         box = panel(book, name)
         at = box.locator("button", has_text=re.compile(f"^{button}$")).bounding_box()
@@ -341,6 +346,25 @@ CONTRAST = """box => {
   }
   return bad;
 }"""
+
+
+def test_both_dalles_draw_what_is_typed(book):
+    box = panel(book, "dalle1")
+    says(box, '"a tree": the best 16 of 16')
+    field(box, "caption").fill("سیب قرمز")
+    field(box, "caption").press("Enter")
+    says(box, '"سیب قرمز": the best 16 of 16')
+    book.shot("dalle1", box)
+    box = panel(book, "unclip")
+    says(box, '"emoji of a cat face": 8 drawings')
+    field(box, "caption").fill("a red apple")
+    field(box, "towards").fill("a green apple")
+    press(box, "Draw")
+    says(box, 'From "a red apple" to "a green apple"')
+    book.shot("unclip", box)
+    field(box, "caption").fill("")
+    press(box, "Draw")
+    says(box, "Type a caption first.")
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
