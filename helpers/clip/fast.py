@@ -143,7 +143,7 @@ FAST = {
 def fold(network: nn.Module) -> None:
     """Multiply every batch norm of timm's EfficientNets into the convolution before it.
 
-    In place; same output in eval mode, half the time. What is left of each norm is its
+    In place; same output in eval mode, in less time. What is left of each norm is its
     activation, and a ReLU6 goes into the convolution, too.
     """
     from timm.layers import Conv2dSame
