@@ -1,5 +1,6 @@
 """Text-to-image search over any collection (notebook 03)."""
 
-from .index import DOUBT, Hit, ImageIndex, fits, neighbours, rank
+from .doubt import DOUBT, fits
+from .index import Hit, ImageIndex, neighbours, rank
 
 __all__ = ["DOUBT", "Hit", "ImageIndex", "fits", "neighbours", "rank"]

@@ -20,12 +20,11 @@ from ..pictures import plain
 from ..words import fold
 from . import storage
 from .collect import Item, absolute, collect, digest, inside, mark, walk
+from .doubt import fits
 
 CHUNK = 64  # pictures embedded at a time
 PAUSE = 30  # seconds, at least, between two savings of a long build
 TWIN = 0.93  # pocket, on train: misses 4 % of copies, 4 % false (test_twins.py)
-FITS = {"pocket": 0.26}  # of the models that were measured, see ``fits``
-DOUBT = "perhaps nothing here fits well"
 
 
 @dataclass
@@ -360,7 +359,7 @@ class ImageIndex:
         ]
 
     def fits(self, words: str) -> bool | None:
-        """Does the best picture fit these words well? See ``helpers.search.fits``."""
+        """Does the best picture fit these words well? See ``doubt.py``."""
         return fits(self.model, self.search(words, 1)[0].score)
 
     def thin(self, hits: list[Hit]) -> list[Hit]:
@@ -591,32 +590,6 @@ def neighbours(vectors: Tensor, kind: str):
         raise ValueError(f'There is no index kind "{kind}": exact, hnsw, ivf or auto.')
     index.add(x)
     return index
-
-
-def fits(model, score: float) -> bool | None:
-    """Does the best picture fit the words well? False is a doubt, not a proof.
-
-    model: a ready CLIP; score: the cosine of the best picture with words alone. None:
-    nobody measured where the cosines of this model part.
-
-    The cut of ``pocket`` is the highest that doubts 1 % of right answers, measured on
-    500 drawings of train whose own names were asked, with and without all pictures that
-    share a word with the name. How often it errs depends on the size of the collection:
-
-    ==================================  ===========  ============  ============
-    asked of                            12 pictures  100 pictures  500 pictures
-    ==================================  ===========  ============  ============
-    train: right, and doubted                   1 %           1 %           1 %
-    train: not there, and not doubted           2 %          14 %          43 %
-    unseen artist: right, doubted              32 %          22 %          14 %
-    unseen artist: not there, passed            2 %          10 %          32 %
-    photographs: right, doubted                16 %           8 %           4 %
-    photographs: not there, passed             15 %          50 %          79 %
-    ==================================  ===========  ============  ============
-
-    ``scratch`` learnt the drawings of train by heart, so they say nothing about others.
-    """
-    return score >= FITS[model.name] if model.name in FITS else None
 
 
 def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]:

@@ -13,6 +13,7 @@ DEFAULTS = {
     "dream": ["vqgan", "pixel"],
     "dalle1": ["dalle1"],
     "unclip": ["unclip"],
+    "fits": ["pocket"],
 }
 
 
