@@ -10,9 +10,9 @@ def fits(model, score: float) -> bool | None:
     model: a ready CLIP; score: the cosine of the best picture with words alone. None:
     nobody measured where the cosines of this model part.
 
-    The cut of ``pocket`` is the highest that doubts about 1 % of right answers, measured on
-    500 drawings of train whose own names were asked, with and without all pictures that
-    share a word with the name. How often it errs depends on the size of the collection
+    The cut of ``pocket`` was chosen so that it doubts at most about 1 % of right answers
+    on 500 drawings of train, asked by their own names, with and without all pictures
+    that share a word with the name. How often it errs depends on the collection's size
     (``python -m helpers.workshop.evaluate fits``):
 
     ==================================  ===========  ============  ============
