@@ -10,7 +10,7 @@ def fits(model, score: float) -> bool | None:
     model: a ready CLIP; score: the cosine of the best picture with words alone. None:
     nobody measured where the cosines of this model part.
 
-    The cut of ``pocket`` was chosen so that it doubts at most about 1 % of right answers
+    The cut of ``pocket`` was chosen so that it doubts about 1 % of right answers
     on 500 drawings of train, asked by their own names, with and without all pictures
     that share a word with the name. How often it errs depends on the collection's size
     (``python -m helpers.workshop.evaluate fits``):
