@@ -47,6 +47,11 @@ def test_captions_become_pictures(painter, count):
     again = painter.draw(texts, steps=2)
     torch.testing.assert_close(out, again)
     assert (painter.draw(texts, seed=1, steps=2) != out).any()
+    sharp = painter.draw(texts, sharpen=True, steps=2)
+    latents = painter.decode(painter.imagine(texts), steps=2)
+    torch.testing.assert_close(out, painter.paint(latents))
+    torch.testing.assert_close(sharp, painter.finish(latents))
+    assert sharp.shape == out.shape and (sharp != out).any()
 
 
 def test_every_input_reaches_the_decoder(painter):
