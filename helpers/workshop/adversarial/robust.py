@@ -279,8 +279,8 @@ def fit(
 
         def score(x: Tensor, still=still, scale=scale, target=target) -> Tensor:
             logits = scale * see(x) @ still.T
-            chances = logits[:half].log_softmax(1)[:, : r.batch]
-            loss = -(target * chances).sum()
+            logs = logits[:half].log_softmax(1)[:, : r.batch]
+            loss = -(target * logs).sum()
             if wrong is not None:
                 loss = loss + wrong.allure(logits[half:]).sum()
             return loss
