@@ -1,7 +1,8 @@
 """How good is a CLIP: every figure of the README's table, on splits kept for this.
 
-No training sees the splits ``unseen_artist``, ``unseen_concept`` and ``photos``. A third
-of ``photos`` chose five numbers of ``pocket``; "test" marks figures on the other two.
+No training sees the splits ``unseen_artist``, ``unseen_concept`` and ``photos``. On a
+third of ``photos`` five numbers of ``pocket`` were chosen; "test" marks figures on the
+other two thirds.
 """
 
 import torch

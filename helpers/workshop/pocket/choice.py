@@ -23,8 +23,8 @@ from ...clip.measure import named
 from ...clip.tokenizer import Tokenizer
 from ...corpus import colours, painted
 from ..evaluate.clip import finish
-from ..recipes.pocket import look
 from ..teachers import imagenet_trunk
+from .eyes import look
 from .head import class_words
 from .texts import imagenet_texts
 
