@@ -37,6 +37,7 @@ class DrawPanel(Panel):
             max=1.5,
             step=0.1,
             description="temperature",
+            style={"description_width": "initial"},
             layout=SLIDER,
         )
         self.seed = w.IntText(value=0, description="seed")

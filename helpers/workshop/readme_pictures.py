@@ -76,8 +76,8 @@ def sheet(pictures, path) -> None:
 
 def written(model: clip.Embedder, out) -> None:
     """Twenty-four captions by DALL-E 1, the best of sixteen each, seed 0."""
-    dalle = dalle1.load()
-    sheet([dalle.best_of(c, 16, model)[0][0] for c in CAPTIONS], out / "dalle1.png")
+    dalle, eyes = dalle1.load(), clip.load("scratch")
+    sheet([dalle.best_of(c, 16, eyes)[0][0] for c in CAPTIONS], out / "dalle1.png")
 
 
 def decoded(model: clip.Embedder, out) -> None:

@@ -210,13 +210,14 @@ def test_the_studio_opens_with_its_own_prompt_drawn(pocket):
 
 
 @pytest.mark.slow
-def test_07_opens_with_a_tree_and_its_caption_becomes_an_apple(pocket):
+def test_07_opens_with_a_tree_and_its_caption_becomes_an_apple():
     dalle, judge = dalle1.load(device="cpu"), clip.load("judge", "cpu")
+    eyes = clip.load("scratch", "cpu")
     [panel] = re.findall(r'eyes, "(.*)"\)', dict(CELLS)["07-panel"])
     caption = re.search('CAPTION = "(.*)"', dict(CELLS)["07-imports"])[1]
     things = ["a tree", "a red apple", "a cat face", "a car", "a fish", "a blue heart"]
     for said, right in ((panel, "a tree"), (caption, "a red apple")):
-        best, _ = dalle.best_of(said, 16, pocket)
+        best, _ = dalle.best_of(said, 16, eyes)
         assert seen_by(judge, best[0], things) == right
 
 

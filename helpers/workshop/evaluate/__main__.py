@@ -14,6 +14,7 @@ DEFAULTS = {
     "dalle1": ["dalle1"],
     "unclip": ["unclip"],
     "fits": ["pocket"],
+    "frechet": [],
 }
 
 

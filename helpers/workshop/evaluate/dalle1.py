@@ -1,6 +1,6 @@
 """Does DALL-E 1 draw what it is told? ``python -m helpers.workshop.evaluate dalle1``.
 
-For each caption of ``drawn`` the best of sixteen, chosen by ``pocket``.
+For each caption of ``drawn`` the best of sixteen, chosen by ``scratch``.
 """
 
 from ... import clip
@@ -12,7 +12,7 @@ DRAWN = 16
 
 def show(models: list[str]) -> None:
     """Print the table; a last number asks for fewer seeds."""
-    eyes = clip.load("pocket")
+    eyes = clip.load("scratch")
 
     def draw(model, caption, seed):
         return model.best_of(caption, DRAWN, eyes, seed=seed)[0][0]

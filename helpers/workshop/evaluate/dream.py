@@ -3,8 +3,8 @@
 Fifty captions of OpenMoji, drawn by lot, become pictures; the **judge**, which never
 guided, says which of the fifty captions fits each picture. ``vqgan`` is the default of
 the course, ``plain`` the same with one guide on one canvas from noise, ``pixel`` that
-on raw pixels. Give a last number for fewer seeds (``evaluate dream vqgan 1``). Results
-are kept, so a stopped run goes on.
+on raw pixels. Give a last number for fewer seeds (``evaluate dream vqgan 1``). The
+pictures are kept as PNGs, so a stopped run goes on.
 """
 
 import hashlib
@@ -14,14 +14,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ... import clip, corpus, vqgan
-from ...dream import Dream, Settings
+from ...dream import Dream, Settings, files
 from ...dream.cutouts import whole
+from ...pictures import to_tensor
 
 COUNT, SEEDS = 50, (0, 1, 2)
-KEPT = Path("~/.cache/pictures-and-words/evaluate-dream.json").expanduser()
+KEPT = Path("~/.cache/pictures-and-words/evaluate-dream").expanduser()
 PLAIN = Settings(guides=("pocket",), canvases=(), start="noise")
 RUNS = {
     "vqgan": Settings(),
@@ -43,11 +45,6 @@ def captions() -> list[str]:
     return [corpus.article(n) for n in random.Random(2026).sample(names, COUNT)]
 
 
-def read() -> dict:
-    """What earlier runs left: {mark of models and settings: {seed caption: row}}."""
-    return json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
-
-
 def fingerprint(model: torch.nn.Module) -> str:
     """A hash of all its weights."""
     raw = hashlib.sha256()
@@ -56,43 +53,45 @@ def fingerprint(model: torch.nn.Module) -> str:
     return raw.hexdigest()[:16]
 
 
+def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
+    """All pictures of a run, (N, 3, H, W) in [0, 1], and what their guides say of them.
+
+    Seed by seed, in the order of the captions. What an earlier run with the same models
+    and settings has drawn is read from its PNGs.
+    """
+    names, wish = captions(), RUNS[kind]
+    guides, codes = [clip.load(name) for name in wish.guides], vqgan.load("pocket")
+    mark = [guide.fingerprint for guide in guides]
+    mark += [fingerprint(codes), json.dumps(asdict(wish), sort_keys=True)]
+    folder = KEPT / f"{kind}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:16]}"
+    pictures, scores = [], []
+    for seed in seeds:
+        for n, name in enumerate(tqdm(names, desc=f"{kind}, seed {seed}")):
+            path = folder / f"{seed}-{n:02d}.png"
+            if not path.exists():
+                settings = replace(wish, prompt=f'"{name}"', seed=seed)
+                files.save(path, Dream(settings, guides, codes).run(progress=False))
+            pictures.append(to_tensor(path))
+            scores.append(files.read(path)[0]["score"])
+    return torch.stack(pictures), scores
+
+
 def results(kind: str, seeds=SEEDS, judges=("judge",)) -> dict[str, list[dict]]:
     """For each judge one row a picture: the rank of the right caption, both scores.
 
-    ``judges``: names or paths; all see the same pictures, each drawn once. A judge that
-    knows pictures of nothing says, too, whether this is one.
+    ``judges``: names or paths; all see the same pictures. A judge that knows pictures
+    of nothing says, too, whether this is one.
     """
-    names = captions()
-    guides = [clip.load(name) for name in RUNS[kind].guides]
-    ready = {name: clip.load(name) for name in judges}
-    codes = vqgan.load("pocket")
-    end = fingerprint(codes) if kind != "pixel" else "-"
-    end += f" {json.dumps(asdict(RUNS[kind]), sort_keys=True)}"
-    seen = " ".join(guide.fingerprint for guide in guides)
-    marks = {
-        name: f"{kind} {seen} {judge.fingerprint} {end}"
-        for name, judge in ready.items()
-    }
-    wishes = {name: judge.embed_texts(names) for name, judge in ready.items()}
-    rows = {name: read().get(mark, {}) for name, mark in marks.items()}
-    for seed in seeds:
-        for n, name in enumerate(tqdm(names, desc=f"{kind}, seed {seed}")):
-            missing = [j for j in judges if f"{seed} {n}" not in rows[j]]
-            if not missing:
-                continue
-            settings = replace(RUNS[kind], prompt=f'"{name}"', seed=seed)
-            frame = Dream(settings, guides, codes).run(progress=False)
-            for j in missing:
-                row = verdict(ready[j], frame.picture, wishes[j], n)
-                rows[j][f"{seed} {n}"] = row | {"guide": frame.score}
-                kept = read()  # another process may have written meanwhile
-                kept.setdefault(marks[j], {}).update(rows[j])
-                KEPT.parent.mkdir(parents=True, exist_ok=True)
-                KEPT.write_text(json.dumps(kept), "utf-8")
-    return {
-        j: [rows[j][f"{s} {n}"] for s in seeds for n in range(len(names))]
-        for j in judges
-    }
+    names, (pictures, scores) = captions(), dreamed(kind, seeds)
+    out = {}
+    for each in judges:
+        judge = clip.load(each)
+        wishes = judge.embed_texts(names)
+        out[each] = [
+            verdict(judge, picture, wishes, n % len(names)) | {"guide": score}
+            for n, (picture, score) in enumerate(zip(pictures, scores, strict=True))
+        ]
+    return out
 
 
 def verdict(judge: clip.Embedder, picture: torch.Tensor, wishes, right: int) -> dict:
