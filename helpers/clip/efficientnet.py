@@ -16,9 +16,9 @@ GRID = 4  # cells a side of its colour grid
 class ColourGrid(nn.Module):
     """What colours a picture has where: (B, 3, H, W) in [0, 1] -> (B, D).
 
-    ``name`` gives every pixel a soft colour name (11 chances); their means and the mean
-    colour of each cell of a 4 x 4 grid go through a small network. Gradients reach the
-    colour of every pixel.
+    ``name`` gives every pixel a soft colour name (11 probabilities); their means and
+    the mean colour of each cell of a 4 x 4 grid go through a small network. Gradients
+    reach the colour of every pixel.
     """
 
     def __init__(self, embed: int, hidden: int = 128, names: int = 11):

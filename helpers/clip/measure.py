@@ -1,7 +1,8 @@
 """How good is a CLIP: every figure of the README's table, on splits kept for this.
 
-The splits ``unseen_artist``, ``unseen_concept`` and ``photos`` are for measuring alone:
-no training sees them.
+No training sees the splits ``unseen_artist``, ``unseen_concept`` and ``photos``. On a
+third of ``photos`` five numbers of ``pocket`` were chosen; "test" marks figures on the
+other two thirds.
 """
 
 import torch
@@ -75,8 +76,8 @@ def named(model, cards: list[dict], images, kinds=KINDS) -> dict[str, float]:
             for k in (1, 5):
                 value = metrics.top_k(images[rows], classes, labels, k)
                 out[f"photos, 149-way top-{k}"] = value
-            chances = model.probabilities(images[rows], classes)
-            out["calibration, 149-way"] = metrics.calibration(chances, labels)[1]
+            sure = model.probabilities(images[rows], classes)
+            out["calibration, 149-way"] = metrics.calibration(sure, labels)[1]
         else:
             guess = (images[rows] @ classes.T).argmax(1)
             out["photos, 14-way balanced"] = metrics.balanced_accuracy(guess, labels)
@@ -155,7 +156,7 @@ def concepts(model: Embedder) -> dict[str, float]:
 
 
 def lesson(model: Embedder) -> dict[str, float]:
-    """The example of the lesson: cat, dog, human, "a picture of a {}"."""
+    """The first photographs of 00: cat, dog, human, "a picture of a {}"."""
     names = ["cat", "dog", "human"]
     images = model.embed_images([paths.PHOTOS / f"{n}.jpg" for n in names])
     texts = model.embed_texts([f"a picture of a {n}" for n in names])

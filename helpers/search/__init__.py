@@ -1,6 +1,7 @@
 """Text-to-image search over any collection (notebook 03)."""
 
 from .doubt import DOUBT, fits
-from .index import Hit, ImageIndex, neighbours, rank
+from .index import Hit, ImageIndex, rank
+from .nearest import neighbours
 
 __all__ = ["DOUBT", "Hit", "ImageIndex", "fits", "neighbours", "rank"]

@@ -6,8 +6,6 @@ are faiss's: exact for small collections, HNSW or IVF for large ones.
 
 import operator
 import os
-import time
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 
@@ -19,11 +17,12 @@ from tqdm.auto import tqdm
 from ..pictures import plain
 from ..words import fold
 from . import storage
-from .collect import Item, absolute, collect, digest, inside, mark, walk
+from .build import Kept, embed
+from .collect import Item, absolute, collect, inside, mark, walk
 from .doubt import fits
+from .nearest import choose, groups, neighbours
 
 CHUNK = 64  # pictures embedded at a time
-PAUSE = 30  # seconds, at least, between two savings of a long build
 TWIN = 0.93  # pocket, on train: misses 4 % of copies, 4 % false (test_twins.py)
 
 
@@ -373,25 +372,7 @@ class ImageIndex:
 
     def twins(self, above: float = TWIN) -> list[list[int]]:
         """Groups of places whose pictures are nearly the same (connected by cosine)."""
-        if not len(self):
-            return []
-        x = self.vectors.numpy()
-        limits, _, near = self.near("exact").range_search(x, above)
-        root = list(range(len(self)))
-
-        def find(i: int) -> int:
-            while root[i] != i:
-                root[i] = root[root[i]]
-                i = root[i]
-            return i
-
-        for i in range(len(self)):
-            for j in near[limits[i] : limits[i + 1]]:
-                root[find(int(j))] = find(i)
-        groups: dict[int, list[int]] = {}
-        for i in range(len(self)):
-            groups.setdefault(find(i), []).append(i)
-        return sorted(g for g in groups.values() if len(g) > 1)
+        return groups(self.vectors, self.near("exact"), above) if len(self) else []
 
     def near(self, kind: str = "auto"):
         """The faiss index of a kind, made on first use."""
@@ -483,62 +464,6 @@ class ImageIndex:
             )
 
 
-class Kept:
-    """The work of a long build at a path, as an index; without a path, nothing."""
-
-    def __init__(self, path, index: ImageIndex):
-        self.file = storage.file_of(path) if path is not None else None
-        self.index = ImageIndex(index.model, base=index.base)
-        self.saved, self.pause = time.monotonic(), PAUSE
-        if self.file:
-            if self.file.exists():
-                self.index = ImageIndex.load(self.file, index.model)
-            self.index.save(self.file)  # if that fails, then before the work
-
-    def due(self) -> bool:
-        """Is it time to save? The work takes at least 20 times as long as saving."""
-        return self.file is not None and time.monotonic() - self.saved > self.pause
-
-    def save(self, index: ImageIndex) -> None:
-        """Add the rows of ``index``; what the file held already stays."""
-        if not self.file:
-            return
-        began = time.monotonic()
-        self.index._absorb(index, lambda mine, theirs: True)
-        try:
-            self.index.save(self.file)
-        except OSError as error:  # no reason to lose what was embedded
-            warnings.warn(str(error), stacklevel=2)
-        self.saved = time.monotonic()
-        self.pause = max(PAUSE, 20 * (self.saved - began))
-
-
-def embed(items: list[Item], model, known: dict) -> tuple[list[tuple], list[tuple]]:
-    """Items -> (rows (item, key, vector), what could not be read (name, reason)).
-
-    ``known``: vectors by key, which are not computed again.
-    """
-    rows, bad, todo, ready = [], [], [], []
-    for item in items:
-        key = mark(item.file) if item.file else None
-        if key is None or key not in known:
-            try:
-                prepared = model.preprocess(item.source)
-            except (ValueError, TypeError, OSError) as error:
-                bad.append((item.name, str(error)))
-                continue
-            key = key or digest(prepared)
-        if key not in known:
-            todo.append(len(rows))
-            ready.append(prepared)
-        rows.append((item, key, known.get(key)))
-    if ready:
-        vectors = model.embed_images(torch.stack(ready))
-        for place, vector in zip(todo, vectors, strict=True):
-            rows[place] = (*rows[place][:2], vector)
-    return rows, bad
-
-
 def one_text(text, what: str) -> str | None:
     """A query's text after folding; ValueError with one sentence for a list."""
     if text is None or isinstance(text, str):
@@ -557,39 +482,6 @@ def common(a: str | None, b: str | None) -> str | None:
     except ValueError:  # two drives
         return a
     return a if both == os.path.dirname(both) else both
-
-
-def choose(count: int) -> str:
-    """Exact up to 20,000 vectors, a graph up to 200,000, inverted lists above."""
-    return "exact" if count <= 20_000 else "hnsw" if count <= 200_000 else "ivf"
-
-
-def neighbours(vectors: Tensor, kind: str):
-    """A faiss index over unit vectors (N, D): "exact", "hnsw" or "ivf"."""
-    import faiss
-
-    x = vectors.float().cpu().contiguous().numpy()
-    count, width = x.shape
-    if kind == "exact":
-        index = faiss.IndexFlatIP(width)
-    elif kind == "hnsw":  # a graph: every vector knows 32 neighbours
-        index = faiss.IndexHNSWFlat(width, 32, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = 80
-        index.hnsw.efSearch = 64
-    elif kind == "ivf":  # lists around centres: a query reads only the nearest lists
-        lists = max(1, min(4096, count // 39))
-        centres = faiss.IndexFlatIP(width)
-        index = faiss.IndexIVFFlat(centres, width, lists, faiss.METRIC_INNER_PRODUCT)
-        index.own_fields = True
-        centres.this.disown()
-        index.cp.niter = 8
-        index.cp.min_points_per_centroid = 1
-        index.train(x[:: max(1, count // (lists * 40))])
-        index.nprobe = max(1, lists // 64)
-    else:
-        raise ValueError(f'There is no index kind "{kind}": exact, hnsw, ivf or auto.')
-    index.add(x)
-    return index
 
 
 def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]:

@@ -73,6 +73,21 @@ def build(
             "ids": [c["id"] for c in split.cards]}  # fmt: skip
 
 
+def wordings(book: dict) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """All captions of the album, each once: (texts, which of them (N,), spans (E, 2)).
+
+    The N captions stand entry by entry, shapes last; a span says where those of an
+    entry begin and how many there are.
+    """
+    rows = [row for drawing in book["captions"] for row in drawing]
+    rows += [[text] for text in book["shapes"]]
+    texts = [text for row in rows for text in row]
+    known = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+    counts = torch.tensor([len(row) for row in rows])
+    spans = torch.stack([counts.cumsum(0) - counts, counts], 1)
+    return list(known), torch.tensor([known[text] for text in texts]), spans
+
+
 def entries(book: dict, device, views: int = VIEWS):
     """Each drawing with each of its turns, an entry; and the views to make of them.
 

@@ -20,6 +20,11 @@ from .. import paths
 WORK = Path("~/.cache/pictures-and-words/training").expanduser()
 
 
+def say(*words) -> None:
+    """Print with the time of day in front."""
+    print(time.strftime("%X "), *words, flush=True)
+
+
 def data_hash() -> str:
     """One hash over all shards of the train split, as the manifest lists them."""
     manifest = json.loads((paths.CORPUS / "manifest.json").read_text("utf-8"))
@@ -81,6 +86,15 @@ def groups(model: nn.Module, decay: float) -> list[dict]:
         {"params": [p for p in params if p.ndim >= 2], "weight_decay": decay},
         {"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def descend(loss: Tensor, module: nn.Module, optimisers) -> None:
+    """One step of every optimiser down the loss, with gradients of length 1 at most."""
+    module.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
 
 
 class Average:

@@ -10,6 +10,7 @@ from helpers import clip, corpus
 from helpers.clip import CLIP, Config
 from helpers.clip.tokenizer import Tokenizer, learn_merges
 from helpers.corpus import painted
+from helpers.workshop import muon
 from helpers.workshop.adversarial import batches, robust, wrong
 from helpers.workshop.run import Average
 
@@ -78,7 +79,7 @@ def test_many_matrices_at_once_move_like_one(shape):
     if kind is None:
         pytest.skip("this torch has no Muon")
     one = kind([flat], 0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    both = robust.Muon(pair, 0.02)
+    both = muon.Muon(pair, 0.02)
     for slope in slopes:
         flat.grad = slope.flatten(1).clone()
         for p in pair:

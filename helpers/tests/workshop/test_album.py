@@ -21,6 +21,15 @@ def test_entries_count_the_views_of_each_turn(many, turned):
     assert torch.bincount(which).tolist() == wanted
 
 
+def test_wordings_know_every_caption_of_every_entry():
+    rows = [[["a cat", "cat"], ["a red cat"]], [["cat"]]]
+    book = {"captions": rows, "shapes": ["a blue star", "a red cat"]}
+    texts, which, spans = album.wordings(book)
+    assert sorted(texts) == ["a blue star", "a cat", "a red cat", "cat"]
+    found = [[texts[i] for i in which[at : at + n]] for at, n in spans.tolist()]
+    assert found == [*rows[0], *rows[1], ["a blue star"], ["a red cat"]]
+
+
 @pytest.fixture
 def toy():
     torch.manual_seed(0)

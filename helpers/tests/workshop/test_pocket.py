@@ -9,8 +9,9 @@ from helpers.clip import CLIP, contrastive_loss
 from helpers.clip.tokenizer import Tokenizer, learn_merges
 from helpers.workshop.pocket import pictures
 from helpers.workshop.pocket import texts as lessons
+from helpers.workshop.pocket.eyes import ridge, targets
 from helpers.workshop.pocket.head import both_ways
-from helpers.workshop.recipes.pocket import pocket_config, ridge, targets
+from helpers.workshop.recipes.pocket import pocket_config
 from helpers.workshop.teachers import shrink_rows
 
 pytest.importorskip("timm")

@@ -9,13 +9,12 @@ itself. Dims: W machines, b pictures on each, B in all, S pixels a side.
 """
 
 import hashlib
-import math
 import os
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ...clip import CLIP
@@ -35,6 +34,7 @@ from .robust import (
     beginning,
     card_of,
     keep,
+    learn,
     mixed,
     optimisers,
     positives,
@@ -168,14 +168,7 @@ def together(r: Recipe, split, paint, tokenizer, out, small) -> CLIP:
         with precision(device):
             seen, read, scale = towers(torch.cat([x[:-half], near]), tokens, cut=False)
         loss = local_contrastive_loss(seen, read, scale, rows, columns)
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in both:
-            optimiser.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))
-        average.update(model, step)
+        learn(model, loss, both, average, step)
         if rank == 0 and run.due(step):
             run.save(step)
             print(f"{r.name} step {step} loss {loss.item():.3f}", flush=True)

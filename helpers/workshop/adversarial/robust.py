@@ -20,54 +20,18 @@ from torch import Tensor, nn
 from ...clip import CLIP, Config, contrastive_loss, fast, files
 from ...clip.tokenizer import Tokenizer
 from ...corpus import augment, painted
-from ..run import MIX, Average, Clock, data_hash, fast_kernels, groups, machine, rate
+from ..muon import Muon, rest_of
+from ..run import (
+    MIX,
+    Average,
+    Clock,
+    data_hash,
+    descend,
+    fast_kernels,
+    machine,
+    rate,
+)
 from .batches import NOTHING, Pictures, Plans, loader, precision
-
-
-class Muon(torch.optim.Optimizer):
-    """``torch.optim.Muon`` (adjust_lr_fn "match_rms_adamw") for many matrices at once.
-
-    Matrices of one shape are made orthogonal together, which a GPU does as fast as one;
-    kernels of convolutions count as matrices (out, in * height * width).
-    """
-
-    def __init__(self, params, lr=1e-3, weight_decay=0.1, momentum=0.95):
-        super().__init__(params, {"lr": lr, "decay": weight_decay, "beta": momentum})
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            shapes: dict[tuple, list] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(tuple(p.flatten(1).shape), []).append(p)
-            for (rows, columns), params in shapes.items():
-                grads = [p.grad for p in params]
-                for p in params:
-                    if not self.state[p]:
-                        self.state[p]["mean"] = torch.zeros_like(p)
-                means = [self.state[p]["mean"] for p in params]
-                torch._foreach_lerp_(means, grads, 1 - group["beta"])
-                ahead = torch._foreach_lerp(grads, means, group["beta"])  # Nesterov
-                step = orthogonal(torch.stack([u.flatten(1) for u in ahead]))
-                rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-                torch._foreach_mul_(params, 1 - group["lr"] * group["decay"])
-                steps = [
-                    u.reshape(p.shape).to(p) for u, p in zip(step, params, strict=True)
-                ]
-                torch._foreach_add_(params, steps, alpha=-rate)
-
-
-def orthogonal(x: Tensor, rounds: int = 5) -> Tensor:
-    """Newton and Schulz's steps towards the nearest orthogonal matrices, (N, m, n)."""
-    turned = x.shape[1] > x.shape[2]
-    x = x.transpose(1, 2) if turned else x
-    x = x.bfloat16() if x.is_cuda else x  # many CPUs are slow at half precision
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(rounds):
-        a = x @ x.transpose(1, 2)
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.transpose(1, 2) if turned else x
 
 
 def optimisers(model: CLIP, peak: float, fused: bool) -> list[torch.optim.Optimizer]:
@@ -80,10 +44,8 @@ def optimisers(model: CLIP, peak: float, fused: bool) -> list[torch.optim.Optimi
     ]
     # the first convolution of a block is called conv1 as well, but lies in a layer
     inner += [p for n, p in model.named_parameters() if ".layer" in n and "conv1" in n]
-    known = {id(p) for p in inner}
-    rest = groups(model, 0.1)
+    rest = rest_of(model, inner, 0.1)
     for group in rest:
-        group["params"] = [p for p in group["params"] if id(p) not in known]
         group["peak"] = peak
     adam = torch.optim.AdamW(rest, betas=(0.9, 0.98), eps=1e-6, fused=fused)
     return [adam, Muon([{"params": inner, "peak": 2 * peak}])]
@@ -203,6 +165,14 @@ def mixed(x: Tensor, own: Tensor) -> Tensor:
     return share * x + (1 - share) * x.roll(1, 0)
 
 
+def learn(model, loss: Tensor, both, average: Average, step: int) -> None:
+    """One step down the loss: weights, temperature (at most 100), running mean."""
+    descend(loss, model, both)
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(100))
+    average.update(model, step)
+
+
 def fit(
     recipe: Recipe,
     split,
@@ -279,8 +249,8 @@ def fit(
 
         def score(x: Tensor, still=still, scale=scale, target=target) -> Tensor:
             logits = scale * see(x) @ still.T
-            chances = logits[:half].log_softmax(1)[:, : r.batch]
-            loss = -(target * chances).sum()
+            logs = logits[:half].log_softmax(1)[:, : r.batch]
+            loss = -(target * logs).sum()
             if wrong is not None:
                 loss = loss + wrong.allure(logits[half:]).sum()
             return loss
@@ -302,14 +272,7 @@ def fit(
             loss = contrastive_loss(logits, truth)
         else:
             loss = wrong.loss(logits, truth)
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in both:
-            optimiser.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))
-        average.update(model, step)
+        learn(model, loss, both, average, step)
         if clock.due:
             right = positive.gather(1, logits[: r.batch, : r.batch].argmax(1)[:, None])
             right = right.float()[:, 0]

@@ -44,10 +44,14 @@ Written by `python -m helpers.workshop.corpus.build`; do not edit by hand.
 - `corpus/`: pictures with captions, 128 px, as WebDataset shards (`KEY.webp` +
   `KEY.json`, gzipped tar). `train` holds permissive licences only; share-alike and GPL
   sources stay in evaluation shards of their own.
-- `models/`: the small models that we trained on `train` (their cards are inside).
+- `models/`: the small models that we trained on `train` (their cards are inside), and
+  the merges of OpenAI's tokenizer.
 - `vectors/`: what `pocket` says of the pictures of two splits, kept to save you the
   wait (`python -m helpers.workshop.vectors` makes it again).
 - `photos/`: a few larger photographs for the notebooks, credited at the end.
+- `prompts/`: the 80 and the 7 sentence templates of OpenAI's CLIP (MIT).
+- `readme/`: the figures of the course's README, drawn by the models here
+  (`python -m helpers.workshop.readme_pictures`).
 - `licences/`: the licence texts that must travel with the files.
 
 Captions: Unicode CLDR 48.2.0 annotations, English and Persian. UNICODE LICENSE V3,

@@ -23,8 +23,8 @@ from ...clip.measure import named
 from ...clip.tokenizer import Tokenizer
 from ...corpus import colours, painted
 from ..evaluate.clip import finish
-from ..recipes.pocket import look
 from ..teachers import imagenet_trunk
+from .eyes import look
 from .head import class_words
 from .texts import imagenet_texts
 
@@ -118,8 +118,8 @@ class Choice:
     def images(self, kind, gain, sharp, loud) -> list[Tensor]:
         out = []
         for found, logits in zip(self.seen, self.logits, strict=True):
-            chances = (self.sharp * sharp * logits).softmax(-1)
-            word = chances @ self.classes[kind].T
+            probabilities = (self.sharp * sharp * logits).softmax(-1)
+            word = probabilities @ self.classes[kind].T
             x = found["drawn"] + loud * found["colour"] + gain * word
             out.append(F.normalize(x, dim=-1))
         return out

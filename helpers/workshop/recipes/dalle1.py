@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import corpus, gpt, vqgan, weights
 from ...clip.files import merge_ids
@@ -16,14 +16,14 @@ from ...dalle import dalle1, drawings
 from ...dalle.dalle1 import stream_words
 from .. import album as albums
 from .. import views as view_tables
-from ..adversarial.robust import Muon
+from ..muon import Muon, rest_of
 from ..run import (
     WORK,
     Average,
     Clock,
     data_hash,
+    descend,
     fast_kernels,
-    groups,
     half,
     machine,
     rate,
@@ -44,29 +44,19 @@ def config(
     )  # fmt: skip
 
 
-def word_table(book: dict, tokenizer: Tokenizer, c) -> tuple[Tensor, Tensor]:
-    """Tokens of all captions: ((all texts, T) int32, first and count (entries, 2))."""
-    texts, spans = [], []
-    for rows in [
-        *(r for d in book["captions"] for r in d),
-        *([t] for t in book["shapes"]),
-    ]:
-        spans.append((len(texts), len(rows)))
-        texts += rows
-    known = {t: n for n, t in enumerate(dict.fromkeys(texts))}
+def told_table(book: dict, vocab: int, count: int, tokenizer=None):
+    """The captions as tokens: (tokenizer, tokens (N, T) int32, spans (E, 2)).
+
+    ``tokenizer``: one that is there already; otherwise it learns from the captions.
+    """
+    texts, which, spans = albums.wordings(book)
+    if tokenizer is None:
+        tokenizer = Tokenizer(learn_merges(sorted(texts), vocab - 514), 24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tokens = tokenizer(list(known))
-    ids = stream_words(tokens, tokenizer, c).to(torch.int32)
-    return ids[torch.tensor([known[t] for t in texts])], torch.tensor(spans)
-
-
-def told_table(book: dict, vocab: int, count: int, tokenizer=None):
-    """(tokenizer learnt on the captions, or given, their tokens, their spans)."""
-    texts = [t for d in book["captions"] for r in d for t in r] + book["shapes"]
-    if tokenizer is None:
-        tokenizer = Tokenizer(learn_merges(sorted(set(texts)), vocab - 514), 24)
-    return tokenizer, *word_table(book, tokenizer, config(len(tokenizer), count))
+        tokens = tokenizer(texts)
+    ids = stream_words(tokens, tokenizer, config(len(tokenizer), count))
+    return tokenizer, ids.to(torch.int32)[which], spans
 
 
 def train(
@@ -203,11 +193,7 @@ def train(
         )
         loss_back = (told_loss * mask).sum() / mask.sum()
         loss = TEXT * loss_text + (1 - TEXT) * loss_codes + 0.05 * loss_back
-        model.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in both:
-            optimiser.step()
+        descend(loss, model, both)
         average.update(model, step)
         if clock.due:
             print(
@@ -227,10 +213,7 @@ def train(
 def optimisers(model: gpt.GPT, fused: bool) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for embeddings, gains and biases."""
     inner = [p for p in model.blocks.parameters() if p.ndim == 2]
-    known = {id(p) for p in inner}
-    rest = groups(model, 0.05)
-    for group in rest:
-        group["params"] = [p for p in group["params"] if id(p) not in known]
+    rest = rest_of(model, inner, 0.05)
     adam = torch.optim.AdamW(rest, betas=(0.9, 0.95), fused=fused)
     return [adam, Muon(inner, weight_decay=0.05)]
 

@@ -59,19 +59,18 @@ def train(
     model = model.to(device, memory_format=torch.channels_last)
     book = model.quantize.codebook.requires_grad_(False)
     moving = CodebookAverage(book)
-    moving.count, moving.total = moving.count.to(device), moving.total.to(device)
     eyes = Perceptual(imagenet_trunk(), depths=(0, 1, 2, 3, 4)).to(device)
     eyes.to(memory_format=torch.channels_last)
     near = 4
     with torch.no_grad():
         probe = eyes.features(torch.zeros(1, 3, 32, 32, device=device))
-    judge = PatchDiscriminator(32, 2).to(device)
+    patches = PatchDiscriminator(32, 2).to(device)
     deep = FeatureDiscriminator([f.shape[1] for f in probe]).to(device)
     params = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(params, betas=(0.8, 0.95))
-    kinds = [{"params": judge.parameters(), "lr": 2e-4},
+    kinds = [{"params": patches.parameters(), "lr": 2e-4},
              {"params": deep.parameters(), "lr": 5e-4}]  # fmt: skip
-    critic = torch.optim.Adam(kinds, betas=(0.5, 0.9))
+    critics = torch.optim.Adam(kinds, betas=(0.5, 0.9))
     average = Average(model, 0.998)
     g = torch.Generator().manual_seed(seed)
     kind = torch.device(device).type
@@ -104,12 +103,12 @@ def train(
             flat = z.detach().permute(0, 2, 3, 1).flatten(0, 2)
             if not placed and share > 0.03:
                 placed = True
-                restart(moving, flat, 1e9)
+                moving.restart(flat, g, 1e9)
             q, codes, loss_codes = model.quantize(z)
             if placed:
                 moving.update(flat, codes.flatten())
                 if step % 50 == 0 and share < 0.85 * CODES:
-                    restart(moving, flat, 0.03)
+                    moving.restart(flat, g)
             else:
                 q, loss_codes = z, 1e-3 * z.pow(2).mean()
         with torch.autocast(kind, torch.bfloat16):
@@ -124,7 +123,7 @@ def train(
             part = (share - started) / (1 - started)
             louder = min(1.0, max(0.0, (part - 0.05) / 0.15))
             if louder:
-                pixels = -together(judge, x, y)[1].mean()
+                pixels = -together(patches, x, y)[1].mean()
                 depth = -mean(deep(fake))
                 for heard, fool in ((HEARD, pixels), (HEARD_DEEP, depth)):
                     weight = adaptive_weight(rebuild, fool, model.decoder.last_layer)
@@ -134,12 +133,12 @@ def train(
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
         if fighting:
-            loss_pixels = hinge(*together(judge, x, y.detach()))
+            loss_pixels = hinge(*together(patches, x, y.detach()))
             scores = zip(deep(real), deep([f.detach() for f in fake]), strict=True)
             loss_deep = mean([hinge(*pair) for pair in scores])
-            critic.zero_grad()
+            critics.zero_grad()
             (loss_pixels + loss_deep).backward()
-            critic.step()
+            critics.step()
         average.update(model, step)
         if clock.due:
             said = f"codes: step {step} {share:.2f} rebuilding {rebuild:.4f}"
@@ -166,13 +165,3 @@ def train(
         }
         weights.save_model(Path(out), "vqgan", model, card)
     return model
-
-
-@torch.no_grad()
-def restart(moving: CodebookAverage, z: torch.Tensor, least: float) -> None:
-    """Codes chosen less than ``least`` times a step start again at random rows of z."""
-    dead = (moving.count < least).nonzero()[:, 0]
-    rows = torch.randint(len(z), (len(dead),)).to(z.device)
-    moving.total[dead] = z[rows].to(moving.total)
-    moving.count[dead] = 1.0
-    moving.book[dead] = moving.total[dead]

@@ -12,10 +12,9 @@ import torch
 
 from ... import clip, vqgan
 from ...clip import CLIP, Config
-from ...corpus import painted
 from ..adversarial import robust
 from ..adversarial.wrong import Wrong
-from .scratch import drawings, tokenizer
+from .scratch import drawings, prepare
 
 FILE = "judge.safetensors"
 WITHOUT = ("fluentflat", "notov1")  # artists that the guides know and it does not
@@ -59,15 +58,12 @@ def train(
     """Train it; a fifth of the ``seconds`` goes into the failed drawings."""
     began, split = time.time(), drawings(WITHOUT, smoke)
     batch, device = 32 if smoke else batch, torch.device(device)
-    c = config()
-    recipe = robust.Recipe("judge", c, batch, eps, 2, seed=seed, steps=steps)
-    words = tokenizer("judge", texts(split), c.vocab, c.context)
-    c.vocab = len(words)
-    paint = painted.Painted(split, device, seed=seed)
+    recipe = robust.Recipe("judge", config(), batch, eps, 2, seed=seed, steps=steps)
+    words, paint = prepare(recipe, split, texts(split), device)
     guide, codes = clip.load("pocket", device), vqgan.load("pocket", device)
     codes.eval().requires_grad_(False)
     until = began + 0.2 * (seconds or 1e6)
-    wrong = Wrong(paint, c.image_size, guide, codes, until, seed, smoke)
+    wrong = Wrong(paint, recipe.config.image_size, guide, codes, until, seed, smoke)
     print(f"{wrong.failed} failed drawings, {time.time() - began:.0f} s", flush=True)
     del guide
     left = seconds and seconds - (time.time() - began)

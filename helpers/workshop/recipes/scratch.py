@@ -63,6 +63,14 @@ def drawings(without=(), small: bool = False) -> corpus.Corpus:
     return corpus.Corpus(split.cards[:200], split.rgba[:200]) if small else split
 
 
+def prepare(recipe: robust.Recipe, split, texts: list[str], device):
+    """The tokenizer, whose size goes into the recipe, and the painter of the split."""
+    c = recipe.config
+    words = tokenizer(recipe.name, texts, c.vocab, c.context)
+    c.vocab = len(words)
+    return words, painted.Painted(split, torch.device(device), seed=recipe.seed)
+
+
 def train(
     steps: int = 4000,
     seconds: float | None = None,
@@ -81,9 +89,7 @@ def train(
     began, split = time.time(), drawings(small=smoke)
     batch = 32 if smoke else batch
     recipe = robust.Recipe("scratch", config(), batch, eps, 2, seed=seed, steps=steps)
-    words = tokenizer("scratch", texts(split), recipe.config.vocab, 48)
-    recipe.config.vocab = len(words)
-    paint = painted.Painted(split, torch.device(device), seed=seed)
+    words, paint = prepare(recipe, split, texts(split), device)
     if many.count() > 1:
         recipe.steps = 2 if smoke else steps
         return many.fit(recipe, split, paint, words, out, small=smoke)

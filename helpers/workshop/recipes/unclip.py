@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ... import clip, vqgan, weights
 from ...dalle import drawings
@@ -14,14 +14,14 @@ from ...dalle.diffusion import add_noise, velocity
 from ...dalle.unclip import LARGE, SIZE, Config, Unclip
 from .. import album as albums
 from .. import views as view_tables
-from ..adversarial.robust import Muon
+from ..muon import Muon, rest_of
 from ..run import (
     WORK,
     Average,
     Clock,
     data_hash,
+    descend,
     fast_kernels,
-    groups,
     half,
     machine,
     rate,
@@ -37,20 +37,11 @@ BATCH = {"prior": 1024, "decoder": 64, "upsampler": 16}
 
 @torch.no_grad()
 def text_table(book: dict, model, tokenizer, device) -> tuple[Tensor, Tensor]:
-    """Embeddings of all captions: ((texts, D), first and count (entries, 2))."""
-    texts, spans = [], []
-    rows = [r for d in book["captions"] for r in d]
-    for row in rows + [[t] for t in book["shapes"]]:
-        spans.append((len(texts), len(row)))
-        texts += row
-    known = {t: n for n, t in enumerate(dict.fromkeys(texts))}
-    tokens = tokenizer(list(known))
-    rows = []
-    for part in tokens.split(1024):
-        rows.append(model.encode_text(part.to(device)).float())
-    table = torch.cat(rows)
-    pick = torch.tensor([known[t] for t in texts], device=device)
-    return table[pick], torch.tensor(spans, device=device)
+    """The captions as vectors: ((N, D), spans (E, 2)); see ``album.wordings``."""
+    texts, which, spans = albums.wordings(book)
+    parts = tokenizer(texts).to(device).split(1024)
+    table = torch.cat([model.encode_text(part).float() for part in parts])
+    return table[which.to(device)], spans.to(device)
 
 
 def long(x: Tensor) -> Tensor:
@@ -107,11 +98,7 @@ def train_part(part, model, data, clock: Clock, device, batch, seed=0, save=None
             with half(device):
                 said = net(add_noise(x, noise, t), t, small, blur)
             loss = F.mse_loss(said.float(), x)
-        net.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        for optimiser in both:
-            optimiser.step()
+        descend(loss, net, both)
         average.update(net, step)
         running = (
             loss.detach() if running is None else running.lerp(loss.detach(), 0.01)
@@ -135,10 +122,7 @@ def optimisers(net, part: str, fused: bool) -> list[torch.optim.Optimizer]:
     """
     blocks = net.blocks.parameters() if part == "decoder" and fused else []
     inner = [p for p in blocks if p.ndim == 2 and len(p) > 6]
-    known = {id(p) for p in inner}
-    rest = groups(net, 0.01)
-    for group in rest:
-        group["params"] = [p for p in group["params"] if id(p) not in known]
+    rest = rest_of(net, inner, 0.01)
     adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), fused=fused)
     return [adam, Muon(inner, weight_decay=0.01)] if inner else [adam]
 
