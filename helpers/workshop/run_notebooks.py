@@ -23,7 +23,7 @@ from . import pages
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COLOURS = 256  # of a figure's palette
-QUALITY = 85  # of a JPEG
+QUALITY = 80  # of a JPEG
 PHOTO = 30_000  # different colours from which a figure counts as a photograph
 SMALL = (
     "a an and are as at by do for from how in is it its of on one or s the to two with"
