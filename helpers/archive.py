@@ -8,6 +8,7 @@ stays a name, nothing is imported, nothing is called, and the code of a TorchScr
 archive is not even opened.
 """
 
+import os
 import pickletools
 import re
 import struct
@@ -21,6 +22,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from . import paths
 
 LARGEST = 4 << 30  # bytes that an archive may unpack to; the largest known has 1 GB
 RATIO = 20  # times its own size that it may unpack to; weights hardly shrink at all
@@ -124,8 +127,8 @@ def read(path: Path, script: bool = False) -> dict[str, Tensor]:
     ``script``: TorchScript archives are read too, without their code. Raises
     FileNotFoundError or ValueError with one sentence.
     """
-    path = Path(path)
-    if not path.is_file():
+    path = paths.given(path)
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no weights file {path}.")
     try:
         with open(path, "rb") as file:
@@ -149,6 +152,18 @@ def read(path: Path, script: bool = False) -> dict[str, Tensor]:
             f"{path.name} is damaged, cut short or no checkpoint ({reason}); get it "
             "again."
         ) from None
+
+
+def bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the words that stand in front of all their names.
+
+    A training on many GPUs writes "module.", a compiled model "_orig_mod.".
+    """
+    while len(tensors) > 1 and len({k.partition(".")[0] for k in tensors}) == 1:
+        if not all(k.partition(".")[2] for k in tensors):
+            break
+        tensors = {k.partition(".")[2]: v for k, v in tensors.items()}
+    return tensors
 
 
 def from_zip(archive: zipfile.ZipFile, size: int, script: bool) -> dict[str, Tensor]:
@@ -424,11 +439,17 @@ def table(root) -> dict[str, View]:
         what = kinds.get(type(state), "a number or text")
         raise Bad(f"holds {what}, no table of weights by name")
     views = {k: v for k, v in state.items() if type(v) is View}
-    inner = [k for k, v in state.items() if type(v) is dict and v]
-    if not views and inner:
+    inner = {
+        k: sum(type(n) is View for n in v.values())
+        for k, v in state.items()
+        if type(v) is dict and v
+    }
+    most = max(inner, key=inner.get, default=None)
+    deeper = most is not None and inner[most] > len(views)  # beside it a step, a loss
+    if deeper or inner and not views:
         raise Bad(
-            f'holds its weights one table deeper; save the inner table ("{inner[0]}") '
-            "by itself"
+            f'holds its weights one table deeper; save the inner table ("{most}") by '
+            "itself"
         )
     if not views:
         raise Bad("holds no table of weights")

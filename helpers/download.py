@@ -65,10 +65,11 @@ def fetch(sources: list[Source], folder: Path | None = None) -> Path:
     A file is used only if its sha256 is right. Raises ConnectionError with one sentence
     that names the file, what each mirror answered, and what to do.
     """
-    folder = Path(folder) if folder else paths.cache()
+    there = Path(folder) if folder else paths.kept()  # it may be read-only
     for source in sources:
-        if path := cached(source, folder):
+        if path := cached(source, there):
             return path
+    folder = there if folder else paths.cache()
     reasons, away = [], unreachable({s.url for s in sources})
     for source in sources:
         try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .blocks import Block
+from .values import number, whole
 
 
 @dataclass
@@ -92,8 +93,7 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     top_k: keep that many (0: all); top_p: keep the fewest whose probabilities reach it
     (nucleus, Holtzman et al. 2020). At least one token always stays.
     """
-    if top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(f"top_k is 0 or more, top_p in (0, 1]: got {top_k}, {top_p}.")
+    top_k, top_p = whole("top_k", top_k, 0, 2**31), number("top_p", top_p, 1e-30, 1)
     if 0 < top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -129,8 +129,7 @@ def sample(
     lack the condition; the logits then go ``guidance`` times the way from theirs to
     those of ``start`` (classifier-free guidance, Ho and Salimans 2022).
     """
-    if temperature < 0:
-        raise ValueError(f"The temperature must be 0 or more, not {temperature}.")
+    temperature = number("The temperature", temperature, 0, 100)
     model.eval()
     tokens, cache = start, model.new_cache()
     new = start if beside is None else torch.cat([start, beside])

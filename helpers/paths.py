@@ -12,14 +12,33 @@ PHOTOS = DATA / "photos"
 CACHE = "PICTURES_AND_WORDS_CACHE"  # the variable that moves the folder of weights
 
 
-def cache() -> Path:
-    """The folder for downloaded weights, created on first use.
+def given(path) -> Path:
+    """A path that somebody typed: text or a path, ``~`` is the home folder.
 
-    ``PICTURES_AND_WORDS_CACHE`` overrides it. Raises PermissionError with one sentence
-    if the folder cannot be written.
+    Raises ValueError with one sentence for what is no path.
     """
-    folder = os.environ.get(CACHE, "~/.cache/pictures-and-words/weights")
-    path = Path(folder).expanduser()
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"A path is text or a Path, not {type(path).__name__}.")
+    if not str(path).strip():
+        raise ValueError("The path is empty: name a file or a folder.")
+    path = Path(os.fsdecode(path))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, no home
+        return path
+
+
+def kept() -> Path:
+    """The folder of downloaded weights, there or not: ``PICTURES_AND_WORDS_CACHE``."""
+    return given(os.environ.get(CACHE) or "~/.cache/pictures-and-words/weights")
+
+
+def cache() -> Path:
+    """The folder for downloaded weights, made on first use, that can be written.
+
+    Raises PermissionError with one sentence if it cannot.
+    """
+    path = kept()
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / ".write-test").touch()

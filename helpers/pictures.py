@@ -5,20 +5,24 @@ Dims: B batch, H/W pixels. A picture tensor is (3, H, W), float in [0, 1] or uin
 
 import contextlib
 import io
+import os
 import warnings
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from . import paths
+
 MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look
 BITS = (1, 8, 10, 12, 14, 16)  # depths that cameras and scanners give
+LONGEST = 200  # letters of a name that a sentence shows
 NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
-FILES = (str, Path, bytes, bytearray, memoryview)
+PATHS = (str, os.PathLike)
+FILES = (*PATHS, bytes, bytearray, memoryview)
 
 
 def read_picture(source, size: int | None = None, bgr: bool = False) -> Image.Image:
@@ -58,6 +62,9 @@ def one_or_many(source) -> list:
     Raises ValueError with one sentence for what is neither.
     """
     one = isinstance(source, (*FILES, Image.Image)) or hasattr(source, "read")
+    if isinstance(source, np.ndarray) and source.ndim == 0:
+        source = source.item()  # a path, say, that numpy has taken in
+        return one_or_many(source)
     numbers = isinstance(source, np.ndarray) and source.dtype.kind not in "OUS"
     if numbers or isinstance(source, Tensor):
         one = source.ndim < 4
@@ -74,8 +81,12 @@ def one_or_many(source) -> list:
 
 
 def plain(name) -> str:
-    """A file name as printable text: what cannot be printed is spelt as \\x.."""
-    name = str(name)
+    """A file name as printable text: what cannot be printed is spelt as \\x..
+
+    Of a very long one the end is shown.
+    """
+    name = os.fsdecode(name) if isinstance(name, os.PathLike) else str(name)
+    name = name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
     )
@@ -83,34 +94,54 @@ def plain(name) -> str:
 
 def from_file(source) -> Image.Image:
     """A picture out of a path, bytes or an open file, as RGB."""
-    what = plain(source) if isinstance(source, (str, Path)) else "the picture"
     with contextlib.ExitStack() as stack:
-        if isinstance(source, (str, Path)):
-            try:
-                path = Path(source).expanduser()
-                if path.is_dir():
-                    raise ValueError(f"{what} is a folder, not a picture.")
-                if path.exists() and not path.is_file():
-                    raise ValueError(f"{what} is a device or a pipe, not a picture.")
-                file = stack.enter_context(open(path, "rb"))
-            except FileNotFoundError:
-                raise ValueError(f"There is no picture at {what}.") from None
-            except (OSError, RuntimeError) as error:  # no permission, no such user
-                why = getattr(error, "strerror", None) or error
-                raise ValueError(f"{what} cannot be opened ({why}).") from None
-            except ValueError as error:
-                if "null" in str(error):  # a zero byte in the name
-                    raise ValueError(f"There is no picture at {what}.") from None
-                raise
-        elif isinstance(source, FILES):
-            file = io.BytesIO(source)
-        else:
-            file = io.BytesIO(bytes_of(source))
-        head = file.read(32)
-        if not head:
-            raise ValueError(f"{what} is empty (zero bytes).")
-        file.seek(0)
-        return to_rgb(opened(file, head, what), what)
+        image, what = begun(source, stack)
+        return to_rgb(image, what)
+
+
+def check_file(source) -> None:
+    """Is there a picture at this path? It is opened, but not decoded.
+
+    Raises ValueError with one sentence if not.
+    """
+    with contextlib.ExitStack() as stack:
+        image, what = begun(source, stack)
+        check_pixels(*image.size, what)
+
+
+def begun(source, stack: contextlib.ExitStack) -> tuple[Image.Image, str]:
+    """(a picture that is opened but not decoded, what to call it in a sentence)."""
+    what = "the picture"
+    if isinstance(source, PATHS):
+        what = plain(source)
+        file = stack.enter_context(file_at(source, what))
+    else:
+        file = io.BytesIO(source if isinstance(source, FILES) else bytes_of(source))
+    head = file.read(32)
+    if not head:
+        raise ValueError(f"{what} is empty (zero bytes).")
+    file.seek(0)
+    return opened(file, head, what), what
+
+
+def file_at(source, what: str):
+    """The open file at a path. Raises ValueError with one sentence."""
+    path = paths.given(source)
+    if "://" in what:
+        raise ValueError(f"{what} is an address, not a file: download the picture.")
+    if os.path.isdir(path):
+        raise ValueError(f"{what} is a folder, not a picture.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{what} is a device or a pipe, not a picture.")
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise ValueError(f"There is no picture at {what}.") from None
+    except OSError as error:  # no permission, a name too long
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{what} cannot be opened ({why}).") from None
+    except ValueError:  # a zero byte in the name
+        raise ValueError(f"There is no picture at {what}.") from None
 
 
 def bytes_of(source) -> bytes:

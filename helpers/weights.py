@@ -1,7 +1,10 @@
 """Weights files: safetensors with a card inside, checked by sha256 before use."""
 
+import contextlib
 import json
+import os
 import re
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +14,9 @@ from safetensors.torch import save_file
 
 from . import paths
 from .download import sha256
+from .values import frozen, quoted
+
+HASHES = "hashes.json"  # of each folder of our files: {name: sha256}
 
 
 def save_model(path: Path, kind: str, model, card: dict, extra=None, **more) -> None:
@@ -30,16 +36,65 @@ def save_model(path: Path, kind: str, model, card: dict, extra=None, **more) -> 
 
 
 def save(path: Path, tensors: dict, metadata: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all, and note its sha256 beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata)
-    part.chmod(0o644)
-    part.replace(path)
-    table = path.parent / "hashes.json"
-    known = json.loads(table.read_text("utf-8")) if table.exists() else {}
-    known[path.name] = sha256(path)
-    table.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+    """Write a safetensors file whole or not at all, and note its sha256 beside it.
+
+    Raises ValueError or PermissionError with one sentence, as ``check_writable`` does.
+    """
+    check_writable(path)
+    known = hashes(path.parent)
+    part = path.with_name(f".{os.getpid()}-{path.name}.part")
+    try:
+        save_file(tensors, part, metadata)
+        part.chmod(0o644)
+        part.replace(path)
+        known[path.name] = sha256(path)
+        text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+        (path.parent / HASHES).write_text(text, "utf-8")
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise cannot_write(path, error) from None
+
+
+def check_writable(path: Path) -> None:
+    """Can a model be saved there? To be asked before the work, not after it.
+
+    Raises PermissionError with one sentence if not, ValueError for a ``hashes.json``
+    that is damaged.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from None
+    hashes(path.parent)
+
+
+def cannot_write(path: Path, error: Exception) -> PermissionError:
+    why = getattr(error, "strerror", None) or str(error).split("\n")[0][:80]
+    return PermissionError(
+        f"{path} cannot be written ({why}); choose another folder or name."
+    )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of our files in a folder by name, as its ``hashes.json`` notes them.
+
+    Raises ValueError with one sentence for one that is damaged, or of something else.
+    """
+    table = folder / HASHES
+    try:
+        known = json.loads(table.read_text("utf-8")) if table.exists() else {}
+        if isinstance(known, dict) and all(isinstance(v, str) for v in known.values()):
+            return known
+    except (ValueError, OSError, RecursionError):
+        pass
+    raise ValueError(
+        f"{table} is damaged, or not ours: move it away, or the model elsewhere."
+    )
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -48,12 +103,11 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     Raises FileNotFoundError or ValueError with one sentence if the file is missing, cut
     short, changed (its sha256 is not the one in ``hashes.json``) or of another kind.
     """
-    path = Path(path)
+    path = paths.given(path)
     again = "get it again (git checkout data)"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no weights file {path}; {again}.")
-    table = path.parent / "hashes.json"
-    known = json.loads(table.read_text("utf-8")) if table.exists() else {}
+    known = hashes(path.parent)
     if path.name in known and sha256(path) != known[path.name]:
         raise ValueError(
             f"{path} is damaged or cut short: its sha256 is not the recorded one; "
@@ -76,6 +130,37 @@ def read(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]
     return tensors, metadata
 
 
+def note(metadata: dict[str, str], name: str, path: Path, kind: type = dict):
+    """What a file of ours notes about itself ("config", "card" ...), a table or list.
+
+    Raises ValueError with one sentence if it is missing or damaged.
+    """
+    with contextlib.suppress(KeyError, ValueError, TypeError, RecursionError):
+        if isinstance(found := json.loads(metadata[name]), kind):
+            return found
+    raise ValueError(f"{path} is damaged: its {name} is missing or makes no sense.")
+
+
+def construct(model: type, sizes, name):
+    """A network of the sizes that a file notes, or one sentence if there is none."""
+    try:
+        return model(sizes)
+    except Exception:  # whatever odd sizes lead to
+        raise ValueError(f"{name} notes sizes that no such model can have.") from None
+
+
+def config(kind: type, metadata: dict[str, str], path: Path):
+    """The sizes that a file of ours notes, as the ``Config`` ``kind`` of its model.
+
+    Raises ValueError with one sentence for sizes of another model.
+    """
+    table = note(metadata, "config", path)
+    try:
+        return kind(**{k: frozen(v) for k, v in table.items()})
+    except (TypeError, ValueError):
+        raise ValueError(f"{path} notes the sizes of another kind of model.") from None
+
+
 def seal(path: Path, seen: Path | None = None) -> None:
     """Note the sha256 of a file beside it (of ``seen``, which will take its place)."""
     path.with_name(path.name + ".sha256").write_text(
@@ -95,7 +180,7 @@ def intact(path: Path) -> bool:
 
 
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
-    """Load a state dict whole; one sentence if names or shapes do not fit."""
+    """Load a state dict whole; one sentence if it does not fit, or is no numbers."""
     mine = model.state_dict()
     missing = sorted(set(mine) - set(tensors)) + sorted(set(tensors) - set(mine))
     wrong = [k for k in mine if k in tensors and mine[k].shape != tensors[k].shape]
@@ -104,6 +189,16 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
             f"{name} does not fit this model: {len(missing)} names and {len(wrong)} "
             f"shapes differ, the first is {(missing + wrong)[0]}."
         )
+    for key, value in tensors.items():
+        if not mine[key].is_floating_point():
+            continue  # a counter
+        if not value.is_floating_point():
+            raise ValueError(
+                f"{name} was packed: {key} holds {value.dtype}, and nobody says what "
+                "that stands for; get the weights as floats."
+            )
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} is damaged: {key} holds NaN or infinity.")
     model.load_state_dict(
         {k: v.to(mine[k].dtype) for k, v in tensors.items()}, assign=True
     )
@@ -121,7 +216,7 @@ def find(kind: str, name, others=(), file=None) -> Path:
     ``others``: names of weights that others made; only these are read from a ``file``.
     Raises FileNotFoundError or ValueError with one sentence.
     """
-    path = Path(name)
+    path = paths.given(name)
     title = TITLES.get(kind, kind)
     if file is not None:
         raise ValueError(
@@ -131,7 +226,7 @@ def find(kind: str, name, others=(), file=None) -> Path:
     if path.suffix == ".safetensors":
         return path
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"There is no weights file {path}.")
         if not others:
             raise ValueError(
@@ -139,23 +234,25 @@ def find(kind: str, name, others=(), file=None) -> Path:
             )
         raise ValueError(
             f"{path} does not say which {title} it holds: name it, as in "
-            f'load("{likely(path, others)}", file="{path}").'
+            f'load("{likely(path.stem, others, next(iter(others)))}", file="{path}").'
         )
     if str(name) not in names(kind):
         known = ", ".join([*names(kind), *others])
         way = f"choose from {known}" if known else "data/models holds none"
-        raise ValueError(f'There is no {title} called "{name}"; {way}.')
+        near = likely(str(name), [*names(kind), *others])
+        way += f'; perhaps you mean "{near}"' if near else ""
+        raise ValueError(f"There is no {title} called {quoted(str(name))}; {way}.")
     return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
 
 
-def likely(path: Path, names) -> str:
-    """The name that a file's own name holds; otherwise the first."""
+def likely(text: str, names, other: str = "") -> str:
+    """The name that a text holds in some spelling; otherwise ``other``."""
 
     def plain(text: str) -> str:
         return re.sub(r"[\W_]+", "-", text.lower())
 
-    fit = [n for n in names if plain(n) in plain(path.stem)]
-    return max(fit, key=len) if fit else next(iter(names), "NAME")
+    fit = [n for n in names if plain(n) in plain(text)]
+    return max(fit, key=len) if fit else other
 
 
 def names(kind: str) -> list[str]:

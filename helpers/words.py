@@ -18,7 +18,7 @@ HIDDEN = regex.compile(
         (*SKIP)(*FAIL)                                     # builds an emoji
     |(?<=[0-9#*])\ufe0f?\u20e3(*SKIP)(*FAIL)                # a key, such as 1 in a box
     |\p{Prepended_Concatenation_Mark}(*SKIP)(*FAIL)         # Cf by name, but visible
-    |[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Cc}\p{Cs}]
+    |[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Cc}\p{Cs}\ufffc] # dictation leaves it
     """,
     regex.VERBOSE,
 )
@@ -47,7 +47,7 @@ def fold(text: str, persian: bool = True) -> str:
         return " ".join(text.split())
     text = SHAPES.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
     text = unicodedata.normalize("NFC", text)
-    text = HIDDEN.sub("", regex.sub(r"\s+", " ", text))
+    text = HIDDEN.sub("", regex.sub(r"[\s\u2800]+", " ", text))  # 2800: no dot of 8
     if persian:
         text = MARKS.sub("", text).translate(PERSIAN)
     return " ".join(unicodedata.normalize("NFC", text).split())

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from .. import pictures, weights, words
 from ..device import pick_device
 from ..download import sha256
+from ..values import whole
 from . import fast, files, official
 from .tokenizer import check_texts
 
@@ -53,7 +54,7 @@ class Embedder:
         Texts that look the same give the same ids (``helpers.words.fold``). Raises
         TypeError with one sentence for what is not text.
         """
-        texts = [texts] if isinstance(texts, str) else check_texts(texts)
+        texts = check_texts(texts)
         persian = self.tokenizer.persian
         return self.tokenizer([words.fold(text, persian) for text in texts])
 
@@ -82,7 +83,9 @@ class Embedder:
         Raises ValueError with one sentence.
         """
         rows = pictures.one_or_many(images)
-        batch = batch or (8 if self.device.type == "cpu" else 64)
+        if batch is None:
+            batch = 8 if self.device.type == "cpu" else 64
+        batch = whole("batch", batch, 1, 2**20)
         self.model.eval()
         out = [torch.empty(0, self.model.config.embed)]
         steps = range(0, len(rows), batch)
@@ -100,9 +103,8 @@ class Embedder:
         Raises TypeError with one sentence for what is not text.
         """
         self.model.eval()
-        if isinstance(texts, str):
-            texts = [texts]
-        elif isinstance(texts, Tensor):
+        batch = whole("batch", batch, 1, 2**20)
+        if isinstance(texts, Tensor):
             texts = check_tokens(texts, self.model.config)
         else:
             texts = check_texts(texts)
@@ -146,7 +148,7 @@ def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Em
     ConnectionError or (no such device) RuntimeError with one sentence.
     """
     device = pick_device(device)
-    if name in official.OFFICIAL:
+    if isinstance(name, str) and name in official.OFFICIAL:
         model, tokenizer, card, path = official.load(name, file)
     else:
         path = weights.find("clip", name, official.OFFICIAL, file)

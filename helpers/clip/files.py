@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .. import weights
+from .. import paths, weights
 from . import fast
 from .model import CLIP, Config
 from .tokenizer import Tokenizer
@@ -17,7 +17,7 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
 
     The file's hash is entered in ``hashes.json`` beside it.
     """
-    path = Path(path)
+    path = paths.given(path)
     tensors = {
         k: (v.half() if v.is_floating_point() else v).contiguous()
         for k, v in model.state_dict().items()
@@ -35,15 +35,15 @@ def save_clip(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None
 def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
     """A CLIP of ours from its file: (model in fp32 and eval mode, tokenizer, card)."""
     tensors, metadata = weights.read(path, "clip")
-    config = Config(**json.loads(metadata["config"]))
-    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)))
-    persian = json.loads(metadata["tokenizer"])["persian"]
-    model = CLIP(config)
+    config = weights.config(Config, metadata, path)
+    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)), path)
+    persian = bool(weights.note(metadata, "tokenizer", path).get("persian"))
+    model = weights.construct(CLIP, config, path)
     if config.vision.startswith("effnet"):  # these files hold folded batch norms
         fast.fold(model.visual)
     weights.load_state(model, tensors, Path(path).name)
     tokenizer = Tokenizer(pairs, config.context, persian)
-    return model.eval(), tokenizer, json.loads(metadata["card"])
+    return model.eval(), tokenizer, weights.note(metadata, "card", path)
 
 
 def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:
@@ -52,10 +52,16 @@ def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.int32).to(torch.uint16)
 
 
-def merges(ids: torch.Tensor) -> list[tuple[str, str]]:
-    """The merges that ``merge_ids`` stored, as pairs of symbols."""
+def merges(ids: torch.Tensor, path: Path) -> list[tuple[str, str]]:
+    """The merges that ``merge_ids`` stored, as pairs of symbols.
+
+    Raises ValueError with one sentence that names the file if they are damaged.
+    """
     symbols = Tokenizer([]).symbols[:512]  # 256 bytes, 256 bytes at a word's end
-    rows = ids.to(torch.int32).tolist()
-    for left, right in rows:
-        symbols.append(symbols[left] + symbols[right])
+    try:
+        rows = ids.to(torch.int32).tolist()
+        for left, right in rows:
+            symbols.append(symbols[left] + symbols[right])
+    except (TypeError, ValueError, IndexError):
+        raise ValueError(f"{path} is damaged: its tokenizer makes no sense.") from None
     return [(symbols[left], symbols[right]) for left, right in rows]

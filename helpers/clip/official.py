@@ -164,7 +164,7 @@ def load(name: str, file: Path | None = None) -> tuple[CLIP, Tokenizer, dict, Pa
     ConnectionError with one sentence.
     """
     official = OFFICIAL[name]
-    path = Path(file) if file else fetch(list(official.sources))
+    path = fetch(list(official.sources)) if file is None else paths.given(file)
     with torch.device("meta"):  # no time lost on random weights
         model = CLIP(official.config)
     weights.load_state(model, read(path), f"{path.name} as {name}")
@@ -176,8 +176,10 @@ def load(name: str, file: Path | None = None) -> tuple[CLIP, Tokenizer, dict, Pa
 
 def tokenizer() -> Tokenizer:
     """OpenAI's tokenizer: its 48,894 merges are shipped in data/models."""
-    tensors, _ = weights.read(paths.MODELS / "openai_bpe.safetensors", "tokenizer")
-    return Tokenizer(files.merges(tensors["merges"]), context=77, persian=False)
+    path = paths.MODELS / "openai_bpe.safetensors"
+    tensors, _ = weights.read(path, "tokenizer")
+    pairs = files.merges(tensors["merges"], path)
+    return Tokenizer(pairs, context=77, persian=False)
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -185,12 +187,12 @@ def read(path: Path) -> dict[str, Tensor]:
 
     Raises FileNotFoundError or ValueError with one sentence.
     """
-    tensors = archive.read(path, script=True)
+    tensors = archive.bare(archive.read(path, script=True))
     if any(k.startswith("vision_model.") for k in tensors):
         tensors = from_transformers(tensors)
     drop = ("input_resolution", "context_length", "vocab_size", "attn_mask")
     return {
-        k.removeprefix("module."): v.float() if v.is_floating_point() else v
+        k: v.float() if v.is_floating_point() else v
         for k, v in tensors.items()
         if not k.endswith(drop)
     }

@@ -21,6 +21,7 @@ WORD = regex.compile(
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
+LONGEST, WORD_LONGEST = 100_000, 2048  # letters; no context reads as far as that
 
 
 @lru_cache
@@ -133,8 +134,10 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without the start and end markers."""
+        text = text[:LONGEST]
         text = fold(clean(text)) if self.persian else clean(text)
-        return [i for word in WORD.findall(text) for i in self.encode_word(word)]
+        words = (word[:WORD_LONGEST] for word in WORD.findall(text))
+        return [i for word in words for i in self.encode_word(word)]
 
     def decode(self, ids) -> str:
         """Text of token ids: markers are skipped, and what comes after <end>.
@@ -157,7 +160,7 @@ class Tokenizer:
         A text that is longer than the context is cut, with a warning that says where.
         Raises TypeError or ValueError with one sentence for what is not text.
         """
-        texts = [texts] if isinstance(texts, str) else check_texts(texts)
+        texts = check_texts(texts)
         out = torch.zeros(len(texts), self.context, dtype=torch.long)
         for row, text in enumerate(texts):
             ids = self.encode(text)
@@ -176,7 +179,9 @@ class Tokenizer:
 
 
 def check_texts(texts) -> list[str]:
-    """A list of strings as it came; for anything else one sentence (TypeError)."""
+    """One text or several as a list; for anything else one sentence (TypeError)."""
+    if isinstance(texts, str):
+        return [texts]
     if texts is None or not hasattr(texts, "__iter__"):
         raise TypeError(
             f"Expected a text or a list of texts, got {type(texts).__name__}."

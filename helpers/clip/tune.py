@@ -9,7 +9,7 @@ Dims: N pictures, C different captions, D embedding.
 """
 
 import csv
-import json
+import os
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import weights
+from .. import paths, weights, words
+from ..values import number, short, whole
 from . import files, official
 from .embedder import Embedder
 
@@ -27,38 +28,50 @@ LIST = "captions.csv"
 def read_pairs(folder) -> tuple[list[Path], list[str]]:
     """The pictures of a folder and their captions, from its ``captions.csv`` (UTF-8).
 
-    Each line: file name, comma, caption; further commas belong to the caption. A first
-    line "file,caption" is skipped. Raises FileNotFoundError or ValueError with one
-    sentence that names the line.
+    Each line: file name, comma, caption; further commas belong to the caption, and
+    quotation marks close on their line. A first line "file,caption" is skipped. Raises
+    FileNotFoundError or ValueError with one sentence that names the line.
     """
-    folder = Path(folder)
+    folder = paths.given(folder)
     table = folder / LIST
-    if not table.is_file():
+    if not os.path.isfile(table):
         raise FileNotFoundError(
             f"There is no {table}: write one line a picture, its file name, a comma "
             "and its caption."
         )
     try:
-        lines = table.read_text("utf-8-sig").splitlines()
+        lines = table.read_text("utf-8-sig").split("\n")  # also for \r\n and \r
     except UnicodeDecodeError:
         raise ValueError(f"{table} is not UTF-8 text: save it as UTF-8.") from None
+    except OSError as error:
+        raise ValueError(f"{table} cannot be read ({error.strerror}).") from None
     found, captions = [], []
-    for number, row in enumerate(csv.reader(lines, skipinitialspace=True), 1):
+    for n, line in enumerate(lines, 1):
+        try:  # each line by itself: an open mark must not swallow those below it
+            row = next(csv.reader([line], skipinitialspace=True, strict=True), [])
+        except csv.Error:
+            raise ValueError(
+                f"Line {n} of {table} cannot be read: quotation marks must close "
+                'on their line; write "" for a mark inside of them.'
+            ) from None
         cells = [cell.strip() for cell in row]
-        if not any(cells) or (number == 1 and cells[:2] == ["file", "caption"]):
+        if not any(cells) or (n == 1 and cells[:2] == ["file", "caption"]):
             continue
         name, caption = cells[0], ", ".join(cells[1:]).strip(" ,")
-        place = f"Line {number} of {table}"
+        place = f"Line {n} of {table}"
         if not (name and caption):
             raise ValueError(f"{place} needs a file name, a comma and a caption.")
-        if not (folder / name).is_file():
-            raise ValueError(f"{place} names {name}, which is not in the folder.")
+        if not os.path.isfile(folder / name):
+            raise ValueError(
+                f"{place} names {short(name, 80)}, which is not in the folder."
+            )
         found.append(folder / name)
         captions.append(caption)
-    if len(set(captions)) < 2:
+    many = len({words.fold(caption).casefold() for caption in captions})
+    if many < 2:
         raise ValueError(
-            f"{table} has {len(set(captions))} different captions; at least two are "
-            "needed, or there is nothing to tell apart."
+            f"{table} has {many} different captions; at least two are needed, or there "
+            "is nothing to tell apart."
         )
     return found, captions
 
@@ -83,8 +96,7 @@ def fit(images: Tensor, words: Tensor, steps: int = 100, scale: float = 20.0) ->
 
 def mixed(A: Tensor, share: float) -> Tensor:
     """``share`` of what was learnt, the rest as before: (1 - share) I + share A."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"The share must lie between 0 and 1, not {share}.")
+    share = number("The share", share, 0, 1)
     return torch.eye(len(A), device=A.device).lerp(A, share)
 
 
@@ -100,7 +112,7 @@ def fold(model: Embedder, A: Tensor) -> Embedder:
     Raises ValueError for OpenAI's and LAION's models: our files cannot hold them.
     """
     if model.name in official.OFFICIAL:
-        raise ValueError(f'"{model.name}" cannot be saved: tune "pocket" or "scratch".')
+        raise cannot_save(model)
     network = deepcopy(model.model)
     tower = network.visual
     A = A.to(model.device)
@@ -114,30 +126,46 @@ def fold(model: Embedder, A: Tensor) -> Embedder:
     return Embedder(name, network, model.tokenizer, card, model.device)
 
 
+def cannot_save(model: Embedder) -> ValueError:
+    return ValueError(f'"{model.name}" cannot be saved: tune "pocket" or "scratch".')
+
+
 def tuned(path: Path) -> bool:
     """Is this a file that ``tune`` has written?"""
     try:
         metadata = weights.read(path, "clip")[1]
-    except ValueError:
+        return "tuned from" in weights.note(metadata, "card", path)
+    except (ValueError, FileNotFoundError):
         return False
-    return "tuned from" in json.loads(metadata["card"])
 
 
 def tune(folder, model: Embedder, out, share: float = 0.5, steps: int = 100) -> Path:
     """Learn the pairs of a folder and save the tuned model to ``out`` (.safetensors).
 
     ``share``: how much of the change stays. ``clip.load(out)`` reads the file; an
-    earlier tuned model of that name is replaced, any other file is not. Raises
-    FileNotFoundError or ValueError with one sentence.
+    earlier tuned model of that name is replaced, any other file is not. All is checked
+    before the pictures are looked at. Raises FileNotFoundError, PermissionError or
+    ValueError with one sentence.
     """
-    out = Path(out)
+    if not isinstance(model, Embedder):
+        raise ValueError(f"Tune what clip.load gives, not {short(model)}.")
+    if model.name in official.OFFICIAL:
+        raise cannot_save(model)
+    share = number("The share", share, 0, 1)
+    steps = whole("The steps", steps, 1, 100_000)
+    out = paths.given(out)
     if out.suffix != ".safetensors":
         raise ValueError(f"{out} must end in .safetensors, or no load would know it.")
     if out.exists() and not tuned(out):
         raise ValueError(f"{out} is there and no tuned model: choose another name.")
     found, captions = read_pairs(folder)
-    words = model.embed_texts(captions)
-    A = mixed(fit(model.embed_images(found), words, steps), share)
+    weights.check_writable(out)
+    keys = [words.fold(caption).casefold() for caption in captions]
+    first = {key: n for n, key in reversed(list(enumerate(keys)))}
+    goals = model.embed_texts([captions[n] for n in first.values()])
+    rows = dict(zip(first, goals, strict=True))  # one caption, one vector to the bit
+    goals = torch.stack([rows[key] for key in keys])
+    A = mixed(fit(model.embed_images(found), goals, steps), share)
     ready = fold(model, A)
     pairs = {"pairs": len(found), "captions": sorted(set(captions))[:50]}
     card = ready.card | {"tuned on": pairs | {"share": share, "steps": steps}}

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..values import whole
 from .tokenizer import check_texts
 
 
@@ -25,27 +26,26 @@ def covers(cells: int, window: int) -> Tensor:
 def where(model, picture, texts, cells: int = 6, window: int = 2) -> Tensor:
     """How much each place matters for each text: (M, G, G), in units of the cosine.
 
-    picture: a path, bytes, PIL or (3, H, W), float in [0, 1] or uint8; the model sees
-    its centre square. A grey window of ``window`` x ``window`` cells (of ``cells`` a
-    side) covers one place after the other. A cell's value is the mean fall of the
-    cosine under the windows that cover it: positive where the text finds something,
-    negative where the place speaks against it. It asks only for vectors, so it works
-    for every image tower (Zeiler and Fergus 2014, §2.1), and all texts share the
-    (G - window + 1)^2 + 1 pictures. Raises ValueError or TypeError with one sentence.
+    picture: any one picture that ``model.preprocess`` takes, prepared as it prepares
+    it; the model sees its centre square. A grey window of ``window`` x ``window`` cells
+    (of ``cells`` a side) covers one place after the other. A cell's value is the mean
+    fall of the cosine under the windows that cover it: positive where the text finds
+    something, negative where the place speaks against it. It asks only for vectors, so
+    it works for every image tower (Zeiler and Fergus 2014, §2.1), and all texts share
+    the (G - window + 1)^2 + 1 pictures. Raises ValueError or TypeError with one
+    sentence.
     """
-    texts = [texts] if isinstance(texts, str) else check_texts(texts)
+    texts = check_texts(texts)
     if not texts:
         raise ValueError("There is no text to look for: give at least one.")
-    if not 1 <= window < cells:
+    cells = whole("cells", cells, 2, 32)
+    if not 1 <= whole("window", window, 0, 32) < cells:
         raise ValueError(
             f"A window of {window} cells does not fit a grid of {cells} a side: choose "
             f"cells from 2 and a window from 1 to cells - 1."
         )
-    side = model.model.config.image_size
-    if isinstance(picture, Tensor):
-        x = square(picture, side)
-    else:
-        x = model.preprocess(picture)
+    x = model.preprocess(picture)
+    side = x.shape[-1]
     K = covers(cells, window)
     hidden = F.interpolate(K[:, None], (side, side), mode="nearest")  # (K, 1, S, S)
     grey = x.mean((1, 2), keepdim=True)
@@ -54,17 +54,3 @@ def where(model, picture, texts, cells: int = 6, window: int = 2) -> Tensor:
     cosines = seen @ model.embed_texts(texts).T  # (K + 1, M)
     falls = cosines[:1] - cosines[1:]
     return torch.einsum("km,kyx->myx", falls, K) / K.sum(0)
-
-
-def square(picture: Tensor, side: int) -> Tensor:
-    """(3, H, W), float in [0, 1] or uint8 -> the centre square, (3, side, side)."""
-    if picture.ndim != 3 or len(picture) != 3:
-        raise ValueError(
-            f"A picture tensor must be (3, H, W), not {tuple(picture.shape)}."
-        )
-    x = picture.float() / (1 if picture.is_floating_point() else 255)
-    short = min(x.shape[1:])
-    y, z = (x.shape[1] - short) // 2, (x.shape[2] - short) // 2
-    x = x[None, :, y : y + short, z : z + short]
-    x = F.interpolate(x, (side, side), mode="bicubic", antialias=True)
-    return x[0].clamp(0, 1).cpu()

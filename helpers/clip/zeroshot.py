@@ -110,7 +110,7 @@ def classifier(model, classes, prompts=PLAIN, doubles: bool = False) -> Tensor:
     for classes that the model cannot tell apart because only what it cuts off differs.
     """
     names = check_classes(classes, doubles)
-    one = isinstance(prompts, str) or callable(prompts)
+    one = not hasattr(prompts, "__iter__") or isinstance(prompts, str)
     prompts = [check_template(t) for t in ([prompts] if one else prompts)]
     if not prompts:
         raise ValueError("There is no template: give at least one with a {}.")
@@ -121,10 +121,16 @@ def classifier(model, classes, prompts=PLAIN, doubles: bool = False) -> Tensor:
         vectors = model.embed_texts(texts).view(len(names), len(prompts), -1)
     twins = same([tuple(row) for row in rows.tolist()])
     if twins and not doubles:
+        a, b = (names[place][:40] for place in twins)
+        if rows[twins[0], -1] == 0:  # nothing was cut off
+            raise ValueError(
+                f'To this model the classes "{a}" and "{b}" are the same text: take '
+                "one away, or say doubles=True if the list means it."
+            )
         raise ValueError(
-            f'To this model the classes number {twins[0]} and {twins[1]}, "'
-            f'{names[twins[1]][:40]} ...", are the same text: it reads '
-            f"{model.tokenizer.context} tokens at most; shorten them."
+            f'To this model the classes number {twins[0]} and {twins[1]}, "{b} ...", '
+            f"are the same text: it reads {model.tokenizer.context} tokens at most; "
+            "shorten them."
         )
     if caught:
         warnings.warn(str(caught[0].message), stacklevel=2)

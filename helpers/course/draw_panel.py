@@ -4,8 +4,9 @@ import ipywidgets as w
 import torch
 
 from ..dalle.dalle1 import Dalle1
+from ..words import fold
 from . import plots
-from .panels import Panel, line, picture_box
+from .panels import Panel, download, line, picture_box, portable
 
 WIDE = w.Layout(width="460px", max_width="100%")
 SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
@@ -47,10 +48,12 @@ class DrawPanel(Panel):
             line(self.count, self.guidance),
             line(self.heat, self.seed),
         ]
-        super().__init__([*rows, self.image], "Draw")
+        self.link = w.HTML()
+        rows.append(w.VBox([self.image, self.link]))
+        super().__init__(rows, "Draw")
 
     def run(self) -> str:
-        caption = self.caption.value.strip()
+        caption = fold(self.caption.value, persian=False)
         if not caption:
             return "Type a caption first."
         if self.style.value != "any style":
@@ -61,5 +64,6 @@ class DrawPanel(Panel):
         )  # fmt: skip
         titles = [f"{v:.2f}" for v in cosine[:16].tolist()]
         shown = list((pictures[:16] * 255).round().to(torch.uint8).cpu())
-        self.image.value = plots.png(plots.grid(shown, titles, 8, 1.0))
+        self.image.value = sheet = plots.png(plots.grid(shown, titles, 8, 1.0))
+        self.link.value = download(f"{portable(caption)}-{self.seed.value}.png", sheet)
         return f'"{caption}": the best {len(shown)} of {len(pictures)}, best first'

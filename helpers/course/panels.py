@@ -19,6 +19,7 @@ from PIL import Image
 from ..clip import zeroshot
 from ..pictures import array, read_picture
 from ..search import DOUBT, fits, rank
+from ..words import fold
 from .plots.style import BLUE
 
 SMALL = "font-size:12px;line-height:1.35;overflow-wrap:anywhere"
@@ -75,6 +76,14 @@ def tag(picture, words: str, style: str = "width:100%") -> str:
     raw = encoded(picture, "JPEG", quality=90, subsampling=0)
     words = html.escape(words)
     return f'<img src="{address(raw, "jpeg")}" alt="{words}" style="{style}">'
+
+
+def portable(words: str) -> str:
+    """Words as the beginning of a file name, without an ending."""
+    name = "".join(
+        c for c in "-".join(words.lower().split()) if c.isalnum() or c == "-"
+    )
+    return name[:40].strip("-") or "picture"
 
 
 def download(name: str, raw: bytes, kind: str = "png") -> str:
@@ -337,7 +346,7 @@ class SearchPanel(Panel):
         self.count.observe(lambda _: self.act(), "value")
 
     def run(self) -> str:
-        text = self.query.value.strip()
+        text = fold(self.query.value, persian=False)
         if not text:
             return "Type a caption first."
         best, scores = rank(self.model, self.vectors, text, self.count.value)

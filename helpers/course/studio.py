@@ -3,7 +3,6 @@
 Built like panels.py: acting on a click, ipywidgets 7.7 and 8.
 """
 
-import hashlib
 import io
 import itertools
 import tempfile
@@ -19,8 +18,9 @@ from PIL import Image
 from .. import paths
 from ..dream import Dream, Settings, files
 from ..dream.cutouts import RECIPES
+from ..dream.packed import text_of
 from ..dream.settings import STARTS
-from ..pictures import to_image
+from ..pictures import read_picture, to_image
 from . import plots
 from .painter import TokenPainter, full, glass, over
 from .panels import (
@@ -31,6 +31,7 @@ from .panels import (
     encoded,
     line,
     picture_box,
+    portable,
     press,
     sentence,
     wide,
@@ -50,14 +51,6 @@ class Drawing:
     name: str
     text: str
     sharp: bool = False  # squares stay squares when enlarged
-
-
-def portable(words: str) -> str:
-    """Words as the beginning of a file name, without an ending."""
-    name = "".join(
-        c for c in "-".join(words.lower().split()) if c.isalnum() or c == "-"
-    )
-    return name[:40].strip("-") or "picture"
 
 
 def clock(seconds: float) -> str:
@@ -172,15 +165,12 @@ class Studio(Panel):
             self.begin.value = "usual"
 
     def beginning(self) -> str:
-        """Where to start, as the settings want it; an upload becomes a file."""
+        """Where to start, as the settings want it; an upload goes into them."""
         if self.begin.value != "upload":
             return self.begin.value
         if self.own.picture is None:
             raise ValueError("Upload a picture first, or start from white.")
-        name = hashlib.sha256(self.own.picture).hexdigest()[:16]
-        path = paths.cache() / f"start-{name}.png"  # another picture, another name
-        path.write_bytes(self.own.picture)
-        return str(path)
+        return text_of(read_picture(self.own.picture, 1024))
 
     def settings(self) -> Settings:
         """The settings that the panel shows. Raises ValueError for what makes none."""

@@ -4,8 +4,9 @@ import ipywidgets as w
 import torch
 
 from ..dalle.unclip import Painter, between
+from ..words import fold
 from . import plots
-from .panels import Panel, line, picture_box
+from .panels import Panel, download, line, picture_box, portable
 
 WIDE = w.Layout(width="460px", max_width="100%")
 SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
@@ -40,10 +41,12 @@ class UnclipPanel(Panel):
             line(self.towards, self.seed),
             line(self.guidance, self.steps),
         ]
-        super().__init__([*rows, self.image], "Draw")
+        self.link = w.HTML()
+        rows.append(w.VBox([self.image, self.link]))
+        super().__init__(rows, "Draw")
 
     def run(self) -> str:
-        first, last = self.caption.value.strip(), self.towards.value.strip()
+        first, last = (fold(t.value, False) for t in (self.caption, self.towards))
         if not first:
             return "Type a caption first."
         seed, painter = self.seed.value, self.painter
@@ -61,5 +64,9 @@ class UnclipPanel(Panel):
             seen, seed, self.guidance.value, self.steps.value, start
         )
         pictures = (painter.paint(latents) * 255).round().to(torch.uint8)
-        self.image.value = plots.png(plots.grid(list(pictures.cpu()), titles, 8, 1.0))
+        self.image.value = sheet = plots.png(
+            plots.grid(list(pictures.cpu()), titles, 8, 1.0)
+        )
+        name = portable(f"{first} to {last}" if last else first)
+        self.link.value = download(f"{name}-{seed}.png", sheet)
         return said

@@ -5,8 +5,6 @@ words, <end>, padding), then n * n codes of a VQGAN, row by row; a GPT predicts 
 from all before it. To caption a picture the same GPT reads the codes first.
 """
 
-import json
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +14,7 @@ from ..clip import Embedder
 from ..clip.files import merges
 from ..clip.tokenizer import Tokenizer, check_texts
 from ..device import pick_device
-from .diffusion import check_guidance
+from ..values import generator, number, short, whole
 
 
 class Dalle1:
@@ -50,7 +48,7 @@ class Dalle1:
     @torch.no_grad()
     def draw_codes(
         self,
-        captions: list[str],
+        captions: str | list[str],
         seed: int = 0,
         guidance: float = 5.0,
         temperature: float = 0.7,
@@ -64,18 +62,22 @@ class Dalle1:
         guidance: 1 draws what fits the caption, more of it draws what fits this caption
         better than none (classifier-free guidance, Ho and Salimans 2022), 0 ignores the
         caption. ``begin`` (B, m): the first m codes are given. temperature, top_k,
-        top_p: see ``filter_logits``. Raises ValueError for values out of range.
+        top_p: see ``filter_logits``. Raises ValueError for values out of range,
+        TypeError for captions that are no text.
         """
-        check_guidance(guidance)
+        captions = check_texts(captions)
+        guidance = number("The guidance", guidance, 0, 1000)
+        g = generator(seed)
         count, c = len(captions), self.model.config
         codes = torch.zeros(count, 0, dtype=torch.long, device=self.device)
         if begin is not None:
-            codes = begin.to(codes)
-            if codes.ndim != 2 or len(codes) != count or codes.shape[1] > c.grid**2:
+            begin = self.check_codes(begin)
+            if begin.ndim != 2 or len(begin) != count or begin.shape[1] > c.grid**2:
                 raise ValueError(
                     f"The first codes must be {count} rows of at most {c.grid**2}, not "
-                    f"{tuple(codes.shape)}."
+                    f"{tuple(begin.shape)}."
                 )
+            codes = begin
         if not count:
             return codes.view(0, c.grid, c.grid)
         start = torch.cat([self.words(captions), codes], 1)
@@ -86,7 +88,7 @@ class Dalle1:
             self.model,
             start,
             c.grid**2 - codes.shape[1],
-            torch.Generator().manual_seed(seed),
+            g,
             temperature,
             top_k,
             top_p,
@@ -98,13 +100,40 @@ class Dalle1:
         codes = tokens[:, c.conditions :]
         return codes.view(count, c.grid, c.grid)
 
+    def check_codes(self, codes) -> Tensor:
+        """Codes as whole numbers on the device. Raises ValueError with one sentence."""
+        last = self.model.config.codes - 1
+        try:
+            codes = torch.as_tensor(codes)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(
+                f"Codes are a tensor of whole numbers, not {short(codes)}."
+            ) from None
+        if codes.is_floating_point() or codes.is_complex():
+            raise ValueError(f"Codes are whole numbers, not {codes.dtype}.")
+        codes = codes.long()
+        if codes.numel() and not 0 <= codes.min() <= codes.max() <= last:
+            raise ValueError(
+                f"Codes must lie between 0 and {last}, but these lie between "
+                f"{int(codes.min())} and {int(codes.max())}."
+            )
+        return codes.to(self.device)
+
+    def grids(self, codes) -> Tensor:
+        """Codes of whole pictures (B, n, n). Raises ValueError with one sentence."""
+        codes, n = self.check_codes(codes), self.grid
+        if codes.ndim != 3 or codes.shape[1:] != (n, n):
+            raise ValueError(
+                f"Pictures are codes (B, {n}, {n}) here, not {tuple(codes.shape)}."
+            )
+        return codes
+
     def pictures(self, codes: Tensor) -> Tensor:
         """(B, n, n) codes -> (B, 3, H, W) float in [0, 1]."""
         return (self.vqgan.from_codes(codes) + 1) / 2
 
     def draw(self, captions: str | list[str], **knobs) -> Tensor:
         """One picture a caption: (B, 3, H, W) float in [0, 1]; see ``draw_codes``."""
-        captions = [captions] if isinstance(captions, str) else captions
         return self.pictures(self.draw_codes(captions, **knobs))
 
     def best_of(
@@ -114,8 +143,7 @@ class Dalle1:
 
         Returns (pictures (count, 3, H, W), cosines (count,)).
         """
-        if count < 1:
-            raise ValueError(f"The number of pictures must be 1 or more, not {count}.")
+        count = whole("The number of pictures", count, 1, 4096)
         pictures = self.draw([caption] * count, seed=seed, **knobs)
         seen = guide.embed_images((pictures * 255).round().to(torch.uint8))
         cosine = (seen @ guide.embed_texts([caption]).T)[:, 0]
@@ -128,8 +156,10 @@ class Dalle1:
 
         codes (B, n, n); the sum of a row is minus the log-likelihood of the picture.
         """
-        c = self.model.config
-        stream = torch.cat([self.words(captions), codes.flatten(1).to(self.device)], 1)
+        c, words, codes = self.model.config, self.words(captions), self.grids(codes)
+        if len(words) != len(codes):
+            raise ValueError(f"{len(words)} captions came with {len(codes)} pictures.")
+        stream = torch.cat([words, codes.flatten(1)], 1)
         logits = self.model(stream[:, :-1])[:, c.conditions - 1 :].float()
         goal = stream[:, c.conditions :]
         return F.cross_entropy(logits.transpose(1, 2), goal, reduction="none")
@@ -143,12 +173,8 @@ class Dalle1:
         temperature 0 takes the likeliest word each time.
         """
         c, tokenizer = self.model.config, self.tokenizer
-        if codes.ndim != 3 or codes.shape[1:] != (c.grid, c.grid):
-            raise ValueError(
-                f"A picture is {c.grid} x {c.grid} codes here, not "
-                f"{tuple(codes.shape[1:])}."
-            )
-        g = torch.Generator().manual_seed(seed)
+        codes, g = self.grids(codes), generator(seed)
+        temperature = number("The temperature", temperature, 0, 100)
         start = torch.full((len(codes), 1), c.codes + tokenizer.start)
         new = torch.cat([codes.flatten(1).cpu(), start], 1).to(self.device)
         cache, found = self.model.new_cache(), []
@@ -178,17 +204,22 @@ def stream_words(tokens: Tensor, tokenizer: Tokenizer, c) -> Tensor:
 
 
 def load(name: str = "dalle1", device=None) -> Dalle1:
-    """The shipped DALL-E 1 with its VQGAN."""
-    device = torch.device(device) if device else pick_device()
+    """The shipped DALL-E 1 with its VQGAN, or a file of the same kind.
+
+    Raises ValueError, FileNotFoundError or (no such device) RuntimeError with one
+    sentence.
+    """
+    device = pick_device(device)
     path = weights.find("dalle1", name)
     tensors, metadata = weights.read(path, "dalle1")
-    config = gpt.Config(**json.loads(metadata["config"]))
-    pairs = merges(tensors.pop("tokenizer.merges"))
-    model = gpt.GPT(config)
+    config = weights.config(gpt.Config, metadata, path)
+    pairs = merges(tensors.pop("tokenizer.merges", torch.empty(0, 2)), path)
+    model = weights.construct(gpt.GPT, config, path)
     weights.load_state(model, tensors, path.name)
-    card, styles = json.loads(metadata["card"]), json.loads(metadata["styles"])
+    card = weights.note(metadata, "card", path)
+    styles = weights.note(metadata, "styles", path, list)
     codes = vqgan.load("dalle", device)
-    if card["vqgan"] != codes.card["mark"]:
+    if card.get("vqgan") != codes.card["mark"]:
         raise ValueError(
             f"{path.name} was trained on the codes of another VQGAN: train it again."
         )

@@ -6,10 +6,11 @@ Dims: B batch, ... any shape (a picture (3, H, W), an embedding (D,)). Time t ru
 """
 
 import math
-from numbers import Integral
 
 import torch
 from torch import Tensor, nn
+
+from ..values import number, whole
 
 
 def signal(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +67,7 @@ def ddim(
     ``said_by``: function of (x_t, t (B,)). ``watch``: called with (step, clean x) after
     each. ``begin``: the time at which x stands. Raises ValueError for no steps.
     """
-    check_steps(steps)
+    steps = whole("The steps", steps, 1, 10_000)
     times = torch.linspace(begin, 0, steps + 1, device=x.device)
     for n in range(steps):
         t, after = (times[k].expand(len(x)) for k in (n, n + 1))
@@ -80,7 +81,7 @@ def ddim(
 @torch.no_grad()
 def ddim_back(said_by, x: Tensor, steps: int, kind: str) -> Tensor:
     """The walk the other way, from a picture to the noise that draws it again."""
-    check_steps(steps)
+    steps = whole("The steps", steps, 1, 10_000)
     times = torch.linspace(0, 1, steps + 1, device=x.device)
     for n in range(steps):
         t, after = (times[k].expand(len(x)) for k in (n, n + 1))
@@ -95,7 +96,7 @@ def guided(network, guidance: float):
     network: function of (x_t, t, told (B,) bool). guidance 1 is the condition alone, 0
     ignores it. Raises ValueError below 0.
     """
-    check_guidance(guidance)
+    guidance = number("The guidance", guidance, 0, 1000)
 
     def said_by(x: Tensor, t: Tensor) -> Tensor:
         told = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -106,16 +107,6 @@ def guided(network, guidance: float):
         return without + guidance * (with_it - without)
 
     return said_by
-
-
-def check_guidance(guidance: float) -> None:
-    if not 0 <= guidance < math.inf:
-        raise ValueError(f"The guidance must be a number of 0 or more, not {guidance}.")
-
-
-def check_steps(steps: int) -> None:
-    if not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"The steps must be a whole number of 1 or more, not {steps}.")
 
 
 class Clock(nn.Module):

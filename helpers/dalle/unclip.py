@@ -7,7 +7,6 @@ All three are diffusions. The paper's decoder works on pixels, 64 a side: 4,096 
 where ours has 64, so that a CPU can train it (latent diffusion, Rombach et al. 2022).
 """
 
-import json
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 
 from .. import clip, vqgan, weights
 from ..blocks import Attention, Transformer
+from ..clip.tokenizer import check_texts
 from ..device import pick_device
+from ..values import generator, number, whole
 from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
@@ -284,12 +285,10 @@ class Painter:
 
     def noise(self, seed: int, *shape: int) -> Tensor:
         """Drawn on the CPU, so that a seed means the same everywhere."""
-        g = torch.Generator().manual_seed(seed)
-        return torch.randn(*shape, generator=g).to(self.device)
+        return torch.randn(*shape, generator=generator(seed)).to(self.device)
 
     def long(self, embedding: Tensor) -> Tensor:
         """(B, D) brought to length sqrt(D), as the networks want it."""
-        check_shape("Embeddings", embedding, self.model.config.embed)
         embedding = embedding.float().to(self.device)
         return F.normalize(embedding, dim=-1) * embedding.shape[-1] ** 0.5
 
@@ -301,7 +300,7 @@ class Painter:
         A caption longer than the context of the CLIP is cut, with a warning. Raises
         ValueError for knobs out of range, TypeError for what is no text.
         """
-        text = self.long(self.eyes.embed_texts(captions))
+        text = self.long(self.eyes.embed_texts(check_texts(captions)))
 
         def network(x, t, told):
             return self.model.prior(x, t, as_many(text, x), told)
@@ -315,6 +314,7 @@ class Painter:
 
     def velocity(self, seen: Tensor, guidance: float):
         """The decoder's velocity under guidance, as a function of (x_t, t)."""
+        check_shape("Embeddings", seen, self.model.config.embed)
         seen = self.long(seen)
 
         def network(x, t, told):
@@ -337,6 +337,7 @@ class Painter:
         ``watch``: called with (step, clean latents) after each step. Raises ValueError
         for knobs out of range and other shapes.
         """
+        check_shape("Embeddings", seen, self.model.config.embed)
         if start is None:
             start = self.noise(seed, len(seen), *self.places)
         self.check_pair(start, seen)
@@ -366,7 +367,7 @@ class Painter:
     @torch.no_grad()
     def latents(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, 128, 128) float in [0, 1] -> latents (B, L, n, n)."""
-        check_shape("Pictures", pictures, 3, LARGE, LARGE)
+        check_pictures("Pictures", pictures, LARGE)
         z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
         return (z - self.model.decoder.mean) / self.model.decoder.spread
 
@@ -374,7 +375,8 @@ class Painter:
         self, small: Tensor, seed: int = 0, steps: int = 6, blur: float = 0.1
     ) -> Tensor:
         """(B, 3, 64, 64) -> (B, 3, 128, 128), both float in [0, 1]."""
-        check_shape("Small pictures", small, 3, SIZE, SIZE)
+        check_pictures("Small pictures", small, SIZE)
+        blur = number("The blur", blur, 0, 1)
         small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
         noised = add_noise(small, self.noise(seed + 1, *small.shape), level)
@@ -400,7 +402,7 @@ class Painter:
         ``knobs``: guidance and steps of the decoder. ``sharpen``: let the up-sampler
         follow; it has learnt for minutes only, and leaves grain.
         """
-        captions = [captions] if isinstance(captions, str) else captions
+        captions = check_texts(captions)
         if not captions:
             return torch.zeros(0, 3, LARGE, LARGE, device=self.device)
         latents = self.decode(self.imagine(captions, seed), seed, **knobs)
@@ -408,8 +410,7 @@ class Painter:
 
     def variations(self, picture, count: int, seed: int = 0, **knobs) -> Tensor:
         """Other pictures with the embedding of this one: (count, 3, 128, 128)."""
-        if count < 1:
-            raise ValueError(f"The number of pictures must be 1 or more, not {count}.")
+        count = whole("The number of pictures", count, 1, 4096)
         seen = self.look([picture]).expand(count, -1)
         return self.paint(self.decode(seen, seed, **knobs))
 
@@ -434,8 +435,20 @@ def as_many(rows: Tensor, x: Tensor) -> Tensor:
     return rows.repeat(len(x) // max(len(rows), 1), 1)
 
 
+def check_pictures(what: str, x: Tensor, side: int) -> None:
+    """Raises ValueError unless x is floats (B, 3, side, side) in [0, 1]."""
+    check_shape(what, x, 3, side, side)
+    low, high = (float(n) for n in x.aminmax()) if x.numel() else (0.0, 1.0)
+    if not -0.01 <= low <= high <= 1.01:  # painting overshoots a little
+        raise ValueError(
+            f"{what} lie in [0, 1] here, these go from {low:.3g} to {high:.3g}."
+        )
+
+
 def check_shape(what: str, x: Tensor, *shape: int) -> None:
     """Raises ValueError unless x is floats of the shape (B, *shape)."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{what} are a tensor, not {type(x).__name__}.")
     if x.shape[1:] != shape or not x.is_floating_point():
         wanted = ", ".join(map(str, shape))
         raise ValueError(
@@ -445,15 +458,18 @@ def check_shape(what: str, x: Tensor, *shape: int) -> None:
 
 
 def load(name: str = "unclip", device=None) -> Painter:
-    """The shipped DALL-E 2, with ``pocket`` as its CLIP."""
-    device = torch.device(device) if device else pick_device()
+    """The shipped DALL-E 2, or a file of the same kind, with ``pocket`` as its CLIP.
+
+    Raises ValueError, FileNotFoundError or (no such device) RuntimeError with one
+    sentence.
+    """
+    device = pick_device(device)
     path = weights.find("unclip", name)
     tensors, metadata = weights.read(path, "unclip")
-    table = json.loads(metadata["config"])
-    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    model = Unclip(Config(**sizes))
+    sizes = weights.config(Config, metadata, path)
+    model = weights.construct(Unclip, sizes, path)
     weights.load_state(model, tensors, path.name)
-    card = json.loads(metadata["card"])
+    card = weights.note(metadata, "card", path)
     eyes = clip.load("pocket", device)
     if card.get("clip") not in (None, eyes.fingerprint):
         raise ValueError(

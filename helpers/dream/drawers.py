@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..values import number, one_of, short, whole
 from ..vqgan import load
 from ..vqgan.quantizers import nearest_row
 from .canvas import Clamp, Drawer
 from .strokes import LineDrawer
-from .values import number, one_of, short, whole
 
 
 def live(book: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from .. import clip
+from .. import clip, paths
 from ..device import pick_device
 from ..pictures import array, to_image
+from ..values import frozen, one_of, short, whole
 from . import prompts, record
 from .loop import Dream, Frame
 from .packed import is_packed, text_of
 from .settings import STARTS, Settings, plan, uses_codes
-from .values import frozen, one_of, short, whole
 
 KEY = "pictures-and-words"
 SIDE = 224  # pixels of a picture prompt, where no guide says
@@ -30,7 +30,7 @@ MOST_PIXELS = 2**25  # no drawing of ours is larger
 
 def write(path, data: bytes) -> Path:
     """Write a file whole or not at all. Raises PermissionError with one sentence."""
-    path = Path(path)
+    path = paths.given(path)
     part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def save(path, frame: Frame, settings: Settings | None = None) -> Path:
     that is no PNG, TypeError for what is no Frame, PermissionError where nothing can be
     written.
     """
-    path = Path(path)
+    path = paths.given(path)
     if not isinstance(frame, Frame):
         raise TypeError(f"save writes a Frame, not {short(frame)}: dream.best is one.")
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif"):
@@ -104,6 +104,7 @@ def read(path) -> tuple[dict, Settings]:
     Nothing in the file is run, and no path in it is opened. Raises FileNotFoundError or
     ValueError with one sentence.
     """
+    path = paths.given(path)
     foreign = f"{short(str(path), 120)} carries no settings of this course"
     try:
         with Image.open(path, formats=["PNG"]) as image:
@@ -305,7 +306,7 @@ def go_on(
     else:
         table, old = read(source)
         try:
-            with Image.open(source) as file:
+            with Image.open(paths.given(source)) as file:
                 image = file.convert("RGB")
         except Exception:
             raise ValueError(f"{source} is damaged or cut short.") from None

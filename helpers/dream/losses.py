@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..pictures import GREY
-from .values import number, one_of, quoted, short
+from ..values import number, one_of, quoted, short
 
 
 def palette(picture: Tensor, colours: Tensor) -> Tensor:

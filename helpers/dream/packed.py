@@ -10,7 +10,7 @@ import io
 import torch.nn.functional as F
 
 from ..pictures import read_picture, resize_and_crop, to_image, to_tensor
-from .values import short
+from ..values import short
 
 HEAD = "data:image/png;base64,"
 LARGEST = 48_000_000  # characters

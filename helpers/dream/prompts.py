@@ -23,15 +23,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .values import short
+from ..values import short
+from ..words import fold
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 TAIL = re.compile(rf"\s*:({NUMBER})(?::({NUMBER}))?$")
+INNER = re.compile(rf"(?:[^\W\d_]|\x01)[)\]}}]*(:){NUMBER}(?=[\s;)\]}}>]|,(?!\d))")
 ALMOST = re.compile(r"[+-]?\s*[\d.,/]*\d[\d.,/]*\s*%?")  # 0,5 and 1/2 and "- 2"
 TIME = re.compile(r"(?<![\d:])\d{1,2}(?::\d\d){1,2}$")
 DIGITS = str.maketrans("٫−", ".-")  # the Persian decimal mark, the long minus
 MARKS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-SPECIAL = set('"|^\\:：') | set(MARKS)
+WIDE = "：﹕︓∶꞉"  # they look like a colon
+CURLY = re.compile(r"[“«]([^“”«»]*[|^][^“”«»]*)[”»]|„([^„“]*[|^][^„“]*)“")
+HELD = re.compile(r'"(?:\\.|[^"\\])*"|\\.')  # in straight marks, or behind a backslash
+OPTION = re.compile(r"(?<!\S)--[a-z]\w*(?=\s|$)")  # --no, --ar
+SPECIAL = set('"|^\\:“”„«»') | set(WIDE) | set(MARKS)
 LONGEST, MOST = 5000, 64  # characters of a line, prompts in it
 WEIGHTS = (1e-4, 1e4)  # the size of a weight
 FARTHEST = math.pi**2 / 2  # the largest distance of two directions
@@ -71,6 +77,7 @@ class Prompt:
 def spelt(text: str) -> str:
     """A text as the notation has it: in quotation marks where it needs them."""
     odd = SPECIAL & set(text) or any(c.isdigit() for c in text)
+    odd = odd or "--" in text
     if text and text == text.strip() and not odd:
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -162,6 +169,14 @@ def parse(line: str) -> list[Prompt]:
     if bad := re.search(r"[\ud800-\udfff]", line):
         at = bad.start()
         raise ValueError(f"Character {at + 1} of the prompt is no text: remove it.")
+    plain = HELD.sub(lambda held: "\x01" * len(held[0]), line)
+    if curly := CURLY.search(plain):
+        held = spelt(line[curly.start() + 1 : curly.end() - 1][:40])
+        raise refuse(
+            f"Curly quotation marks hold no | and no ^: write {held}",
+            line,
+            curly.start(),
+        )
     chapters = [[p.stripped() for p in parts] for parts in scan(line)]
     chapters = [[p for p in parts if p.letters] for parts in chapters]
     chapters = [parts for parts in chapters if parts]
@@ -192,10 +207,17 @@ def one(part: Part, line: str) -> Prompt:
     """Read one prompt of a line."""
     text, numbers = cut(part, line)
     at = part.places[0]
+    if option := OPTION.search(text.plain):
+        raise refuse(
+            f"{option[0]} is an option of another program: what to keep away from is "
+            "written | cats:-0.5, and all else is a setting",
+            line,
+            text.places[option.start()],
+        )
     if text.kinds[0] == "q" == text.kinds[-1] and text.kinds.count("q") == 2:
         text = text[1:-1]
     words = text.letters
-    if not re.search(r"\w", words) and not re.search(r"[^\x00-\x7f]", words):
+    if not re.search(r"\w|[^\x00-\x7f]", fold(words, False)):
         raise refuse(
             f"The prompt {short(words)} holds no word, only punctuation", line, at
         )
@@ -209,6 +231,14 @@ def cut(part: Part, line: str) -> tuple[Part, list[float]]:
     """A part as text and numbers: no number, a weight, or weight and stop."""
     shown = part.plain.translate(DIGITS)
     found = TAIL.search(shown)
+    for inner in INNER.finditer(shown):  # a fox:2 in snow, (fox:1.3) as others write
+        if "://" not in shown[: inner.start(1)].split()[-1]:
+            raise refuse(
+                "A weight stands at the end of a prompt: part prompts with |, as in "
+                '"a fox:2 | snow", or put the text in quotation marks if this is none',
+                line,
+                part.places[inner.start(1)],
+            )
     if not found:
         check_tail(part, shown, line)
         return part, []
@@ -218,7 +248,7 @@ def cut(part: Part, line: str) -> tuple[Part, list[float]]:
     if text[-1].isdigit() and TIME.search(shown):
         return part, []
     address = text.rpartition("://")[2] if "://" in text.split()[-1] else "/"
-    if text[-1].isdigit() or text[-1] in ":：" or "/" not in address:
+    if text[-1].isdigit() or text[-1] in ":" + WIDE or "/" not in address:
         raise misspelt(part, shown.rindex(":"), line)
     check_tail(part[: len(text)], text, line)
     return part[: len(text)], [float(n) for n in found.groups() if n]
@@ -226,14 +256,16 @@ def cut(part: Part, line: str) -> tuple[Part, list[float]]:
 
 def check_tail(part: Part, shown: str, line: str) -> None:
     """Raise ValueError if the end of a text looks like a weight; ``shown``: plain."""
-    if wide := re.search(rf"：\s*{NUMBER}$", shown):
-        raise misspelt(part, wide.start(), line)
+    if wide := re.search(rf"(?<!\d)[{WIDE}]\s*{NUMBER}(?=$|[\s,;)])", shown):
+        raise misspelt(part[: wide.end()], wide.start(), line)
     at = shown.rfind(":")
     before, after = shown[: max(at, 0)], shown[at + 1 :]
     if at < 0 or "\x01" in after:
         return
     word, digit = after.strip(), before[-1:].isdigit()
     if re.fullmatch(NUMBER, word) or not digit and ALMOST.fullmatch(word):
+        if not before.strip():
+            raise refuse("No text stands before this weight", line, part.places[0])
         if not (digit and after == word):
             raise misspelt(part, at, line)
         return

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ..pictures import to_image, to_tensor
+from ..values import number, short
 from .packed import pack, pack_square, unpack
 from .prompts import Prompt
 from .settings import STARTS, Settings
-from .values import number, short
 
 FORMAT = 2  # of the record
 

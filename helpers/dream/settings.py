@@ -3,18 +3,27 @@
 import random
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from pathlib import Path
 
 import torch
-from PIL import Image
 
-from .. import weights
+from .. import paths, weights
 from ..clip.official import OFFICIAL
+from ..pictures import PATHS, check_file
+from ..values import (
+    LARGEST_SEED,
+    flag,
+    frozen,
+    number,
+    one_of,
+    quoted,
+    rows,
+    short,
+    whole,
+)
 from ..vqgan.published import PUBLISHED, config
 from . import cutouts, drawers, losses, prompts
 from .canvas import check_size
 from .packed import is_packed, unpack
-from .values import flag, frozen, number, one_of, quoted, rows, short, whole
 
 OPTIMISERS = {
     "adam": torch.optim.Adam,
@@ -26,7 +35,6 @@ OPTIMISERS = {
 STARTS = ("usual", "white", "noise", "gradient", "dream", "sketch")
 DREAMT, LEAST = 0.75, 10  # share of the steps that a dream takes, of so many at least
 AFTER = {"pixel": 0.1, "lines": 1.0, "fourier": 0.15}  # rates that leave it its shapes
-LARGEST_SEED = 2**63 - 1
 MOST_INK = 2**24  # strokes times pixels: about 4 GB a step
 
 
@@ -188,29 +196,16 @@ def known(name: str, kind: str) -> None:
 
 def a_picture(what: str, value) -> str:
     """A picture in settings: a path that exists, or a packed picture."""
-    if isinstance(value, Path):
-        value = str(value)
-    if not isinstance(value, str):
+    if not isinstance(value, PATHS):
         raise ValueError(f"{what} is the path of a picture, not {short(value)}.")
     if is_packed(value):
         unpack(value)
         return value
     try:
-        there = Path(value).is_file()
-    except (OSError, ValueError):
-        there = False
-    if not there:
-        raise ValueError(f"{what}: there is no picture at {short(value, 120)}.")
-    try:
-        with Image.open(value):
-            pass
-    except Image.DecompressionBombError:
-        raise ValueError(f"{what}: {value} is too large; shrink it first.") from None
-    except Exception:
-        raise ValueError(
-            f"{what}: {value} is not a picture that can be read (PNG, JPEG, WebP ...)."
-        ) from None
-    return value
+        check_file(value)
+        return str(paths.given(value))
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def a_start(value, drawer: str):

@@ -3,14 +3,13 @@
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import corpus
-from ..pictures import one_or_many, plain
+from .. import corpus, paths
+from ..pictures import PATHS, one_or_many, plain
 
 
 @dataclass
@@ -33,7 +32,7 @@ def collect(pictures, names=None, first: int = 0):
     ``first``: the number that names the first picture without a name. Raises
     ValueError or FileNotFoundError with one sentence.
     """
-    folder = absolute(pictures) if isinstance(pictures, (str, Path)) else None
+    folder = absolute(pictures) if isinstance(pictures, PATHS) else None
     if folder and not os.path.isfile(folder):
         if names is not None:
             raise ValueError(
@@ -53,24 +52,25 @@ def collect(pictures, names=None, first: int = 0):
     if not rows:
         raise ValueError("The collection is empty: there is no picture to index.")
     if names is not None:
-        names = [names] if isinstance(names, str) else [str(n) for n in names]
+        one = isinstance(names, str) or not hasattr(names, "__iter__")
+        names = [str(n) for n in ([names] if one else names)]
         if len(names) != len(rows):
             raise ValueError(f"There are {len(rows)} pictures but {len(names)} names.")
     items = []
     for place, row in enumerate(rows):
-        file = absolute(row) if isinstance(row, (str, Path)) else None
+        typed = isinstance(row, PATHS) and str(row).strip()  # none is skipped later
+        file = absolute(row) if typed else None
         name = names[place] if names else file or str(first + place)
         items.append(Item(name, file or row, file, bool(names)))
     return items, [], None
 
 
 def absolute(path) -> str:
-    """A path as absolute text, with ~ as the home folder; links stay as they are."""
-    try:
-        path = os.path.expanduser(path)
-    except RuntimeError:  # there is no home folder
-        path = os.fspath(path)
-    return os.path.abspath(path)
+    """A path as absolute text, with ~ as the home folder; links stay as they are.
+
+    Raises ValueError with one sentence for what is no path.
+    """
+    return os.path.abspath(paths.given(path))
 
 
 def walk(folder: str) -> tuple[list[str], list[tuple[str, str]]]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..pictures import plain
+from ..pictures import PATHS, plain
 from ..words import fold
 from . import storage
 from .build import Kept, embed
@@ -69,6 +69,10 @@ class ImageIndex:
         self, model, names=(), vectors: Tensor | None = None, skipped=(), keys=None,
         base=None,
     ):  # fmt: skip
+        if not hasattr(model, "embed_images"):
+            raise ValueError(
+                f"An index needs a ready CLIP, not {type(model).__name__}: clip.load()."
+            )
         self.model, self.names = model, list(names)
         if vectors is None:
             vectors = torch.empty(0, model.model.config.embed)
@@ -185,6 +189,11 @@ class ImageIndex:
         A file in both is taken once, as its later state; nothing else is left out.
         Raises ValueError with one sentence for another model.
         """
+        if not isinstance(other, ImageIndex):
+            raise ValueError(
+                f"An index takes in another one, not {type(other).__name__}: read a "
+                "saved one with ImageIndex.load."
+            )
         self._same_model(other.model, "The other index")
         if other is self:
             return
@@ -194,7 +203,7 @@ class ImageIndex:
 
     def remove(self, names) -> None:
         """Forget pictures by name. Raises KeyError with one sentence if unknown."""
-        one = isinstance(names, (str, os.PathLike))
+        one = isinstance(names, PATHS) or not hasattr(names, "__iter__")
         names = {str(name) for name in ([names] if one else names)}
         unknown = sorted(names - set(self.names), key=str)
         if unknown:
@@ -378,7 +387,7 @@ class ImageIndex:
         """The faiss index of a kind, made on first use."""
         if kind == "auto":
             kind = choose(len(self))
-        if kind not in self._near:
+        if not isinstance(kind, str) or kind not in self._near:
             self._near[kind] = neighbours(self.vectors, kind)
         return self._near[kind]
 
@@ -422,38 +431,37 @@ class ImageIndex:
         """
         file = storage.file_of(path)
         card, vectors = storage.read(file)
+        index = cls(model, vectors=vectors, base=base)
+        if base is not None and not os.path.isdir(index.base):
+            raise FileNotFoundError(f"There is no folder {plain(index.base)}.")
+        made = card.get("model"), card.get("fingerprint")
+        index._same_model(model, plain(file.name), *made)
         try:
-            return cls._unpack(card, vectors, model, file, base)
-        except (KeyError, TypeError, AttributeError, IndexError):
+            return index._unpack(card, file)
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             raise ValueError(
                 f"The index {plain(file.name)} is damaged or was changed; build the "
                 "index again."
             ) from None
 
-    @classmethod
-    def _unpack(cls, card: dict, vectors: Tensor, model, file, base) -> "ImageIndex":
-        index = cls(model, vectors=vectors)
-        index._same_model(model, plain(file.name), card["model"], card["fingerprint"])
-        if base is None:
+    def _unpack(self, card: dict, file) -> "ImageIndex":
+        """Fill an index from the card of its file."""
+        if self.base is None:
             some = [f for f in card["files"] if f]
-            index.base = storage.find_base(card["base"], file, some)
-        else:
-            index.base = absolute(base)
-            if not os.path.isdir(index.base):
-                raise FileNotFoundError(f"There is no folder {plain(index.base)}.")
+            self.base = storage.find_base(card["base"], file, some)
         for name, f, key in zip(
             card["names"], card["files"], card["keys"], strict=True
         ):
-            path = f and storage.unpack(f, index.base)
-            index.names.append(path if name is None else name)
-            index.keys.append((path, *key) if f else key)
-        index.skipped = [
-            (storage.unpack(name, index.base) if is_file else name, reason)
+            path = f and storage.unpack(f, self.base)
+            self.names.append(path if name is None else str(name))
+            self.keys.append((path, *key) if f else key)
+        self.skipped = [
+            (storage.unpack(name, self.base) if is_file else name, reason)
             for name, is_file, reason in card["skipped"]
         ]
-        if vectors.shape != (len(index.names), model.model.config.embed):
+        if self.vectors.shape != (len(self.names), self.model.model.config.embed):
             raise KeyError
-        return index
+        return self
 
     def _same_model(self, model, what: str, name=None, fingerprint=None) -> None:
         """One sentence if ``what`` was made by another model than this one's."""

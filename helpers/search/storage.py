@@ -41,13 +41,13 @@ def write(path: Path, card: dict, vectors: Tensor) -> None:
     metadata = {"kind": "index", "format": str(FORMAT), "sum": checksum(tensors)}
     part = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise IsADirectoryError(0, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, part, metadata)
         part.chmod(0o644)
         part.replace(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         kind = type(error) if isinstance(error, OSError) else OSError
         why = getattr(error, "strerror", None) or error
         raise kind(
@@ -63,7 +63,7 @@ def read(path: Path) -> tuple[dict, Tensor]:
     """Read an index: (card, vectors). One sentence for what is none, or damaged."""
     path = file_of(path)
     name, again = plain(path.name), "build the index again"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no index file {plain(path)}.")
     try:
         with safe_open(path, "pt") as file:
@@ -83,9 +83,12 @@ def read(path: Path) -> tuple[dict, Tensor]:
         raise ValueError(
             f"The index {name} is damaged or cut short ({str(error)[:60]}); {again}."
         ) from None
-    if about.get("sum") != checksum(tensors) or set(tensors) != {"card", "vectors"}:
-        raise ValueError(f"The index {name} is damaged or was changed; {again}.")
-    return json.loads(tensors["card"].numpy().tobytes()), tensors["vectors"]
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        if about.get("sum") == checksum(tensors):
+            card = json.loads(tensors["card"].numpy().tobytes())
+            if isinstance(card, dict) and tensors["vectors"].isfinite().all():
+                return card, tensors["vectors"]
+    raise ValueError(f"The index {name} is damaged or was changed; {again}.")
 
 
 def checksum(tensors: dict) -> str:

@@ -392,3 +392,22 @@ def test_old_pickles_pages_and_folders_are_one_sentence(tmp_path):
     for missing in (tmp_path, tmp_path / "none.pt"):
         with pytest.raises(FileNotFoundError, match="There is no weights file"):
             archive.read(missing)
+
+
+def test_words_in_front_of_all_names_are_left_out():
+    # open_clip's and torch.compile's checkpoints: "module.", "_orig_mod.module."
+    one = torch.ones(1)
+    inner = {"visual.a": one, "b": one}
+    for start in ("module.", "_orig_mod.module.", "clip_model."):
+        given = {start + k: v for k, v in inner.items()}
+        assert archive.bare(given) == inner
+    for kept in ({"a.b": one}, {"a.b": one, "a": one}, {"a.b": one, "c.b": one}, {}):
+        assert archive.bare(kept) == kept
+
+
+def test_a_table_one_deeper_is_named_though_a_number_stands_beside_it(tmp_path):
+    # weights_faults.md 10, nested checkpoints: {"model": ..., "step": tensor}
+    path = tmp_path / "a.pt"
+    state = {f"w{n}": torch.ones(1) for n in range(3)}
+    torch.save({"step": torch.tensor(3), "model": state}, path)
+    refuse(path, r'save the inner table \("model"\)')

@@ -6,7 +6,9 @@ histories of an index, as hypothesis thinks them up.
 
 import io
 import os
+import re
 import warnings
+from pathlib import PurePath
 
 import numpy as np
 import torch
@@ -16,10 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from helpers import pictures
-from helpers.clip import zeroshot
+from helpers import archive, pictures, weights
+from helpers.clip import tune, zeroshot
 from helpers.clip.tokenizer import Tokenizer
-from helpers.search import ImageIndex
+from helpers.dream import files as dream_files
+from helpers.search import ImageIndex, storage
 
 CALM = {
     "deadline": None,
@@ -243,3 +246,82 @@ def check(index, model, all_paths) -> None:
     assert inside.keys() == readable.keys()
     for name, vector in readable.items():
         torch.testing.assert_close(inside[name], vector)
+
+
+ODD = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.binary(max_size=4))
+PLACES = st.one_of(
+    ODD,
+    st.text(max_size=12),
+    st.text(max_size=12).map(PurePath),
+    st.sampled_from(["~", "~nobody/x.pt", "a\0b", "x" * 300, "http://a.b/c.png", "."]),
+    st.lists(st.text(max_size=3), min_size=1, max_size=2),
+)
+DOORS = (
+    pictures.read_picture, archive.read, tune.read_pairs, dream_files.settings_of,
+    lambda path: weights.read(path, "clip"),
+    lambda path: weights.find("clip", path, ("ViT-B/32",)),
+    lambda path: ImageIndex.load(path, Tiny()),
+    lambda path: Tiny().embed_images(path),
+)  # fmt: skip
+
+
+@settings(max_examples=200, **CALM)
+@given(PLACES, st.sampled_from(DOORS))
+def test_a_path_that_is_none(place, door):
+    try:
+        door(place)
+    except (ValueError, FileNotFoundError) as error:
+        one_sentence(error)
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.sampled_from(["a.png", "b.png", ",", '"', " ", "a cat", "\r\n", "\n", ";"]),
+        st.text(max_size=5),
+    ),
+    max_size=14,
+).map("".join)
+
+
+@settings(max_examples=200, **CALM)
+@given(ROWS)
+def test_tables_of_pairs(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("t")
+    for name in ("a.png", "b.png"):
+        (folder / name).touch()
+    (folder / tune.LIST).write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        found, captions = tune.read_pairs(folder)
+    except ValueError as error:
+        return one_sentence(error)
+    rows = [row for row in re.split("\r\n|\r|\n", text) if re.search(r'[^\s,"﻿]', row)]
+    assert len(found) == len(captions) == len(rows) and all(captions)
+
+
+CARD = st.recursive(
+    st.one_of(ODD.filter(lambda v: not isinstance(v, bytes)), st.text(max_size=3)),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=100, **CALM)
+@given(
+    st.dictionaries(
+        st.sampled_from(["names", "files", "keys", "base", "skipped", "model"]),
+        CARD,
+        max_size=3,
+    )
+)
+def test_a_card_edited_by_hand(tmp_path_factory, changes):
+    index = ImageIndex.build(Image.new("L", (9, 9)), Tiny(), progress=False)
+    place = tmp_path_factory.mktemp("c") / "i"
+    index.save(place)
+    card, vectors = storage.read(place)
+    storage.write(place, card | changes, vectors)
+    try:
+        index = ImageIndex.load(place, Tiny())
+    except (ValueError, FileNotFoundError) as error:
+        return one_sentence(error)
+    assert len(index.search("a cat")) == len(index) == 1
+    index.save(place)

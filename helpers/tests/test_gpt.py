@@ -69,7 +69,7 @@ def test_top_k_and_top_p_against_their_definition(batch):
             assert chance[row][kept[row]].sum() >= p - 1e-5
     assert torch.equal(filter_logits(logits), logits)
     assert (filter_logits(logits, top_p=1e-9).isfinite().sum(1) == 1).all()
-    with pytest.raises(ValueError, match="top_p in"):
+    with pytest.raises(ValueError, match="top_p must be"):
         filter_logits(logits, top_p=0)
 
 

@@ -11,7 +11,7 @@ from helpers import paths
 
 HOUSE = paths.ROOT / "helpers"
 FLOORS = (  # nothing imports from a floor above its own
-    "device paths start words download archive weights".split()
+    "device paths start values words download archive weights".split()
     + "pictures metrics blocks gpt".split(),
     "clip corpus vqgan".split(),
     "search dream dalle".split(),

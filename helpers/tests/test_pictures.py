@@ -1,7 +1,9 @@
 """One preparation: a picture gives the same vector however it comes."""
 
 import io
+import os
 import warnings
+from pathlib import PurePath
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 
 from helpers import clip, paths, pictures
-from helpers.pictures import read_picture, to_tensor
+from helpers.pictures import one_or_many, read_picture, to_tensor
 
 CAT = paths.PHOTOS / "cat.jpg"
 
@@ -96,6 +98,10 @@ def test_the_lessons_own_usage(model):
         ("x" * 5000, "cannot be opened|no picture at"),
         (io.StringIO("text"), "mode 'rb'"),
         ({"a": 1}, "not dict"),
+        (None, "not NoneType"),
+        ("", "path of|path is empty"),
+        ("https://a.org/cat.jpg", "is an address, not a file"),
+        (np.array(3.0), "not float"),
         ([[CAT]], "not list"),
     ],
 )
@@ -183,3 +189,26 @@ def test_names_in_sentences_can_be_printed():
             to_tensor(name)
         assert str(caught.value).isprintable()
         assert pictures.plain(name) in str(caught.value)
+
+
+def test_a_path_of_any_kind_is_one_picture(tmp_path, monkeypatch):
+    # kind 9 (openai/CLIP's usage; rclip's folders): what os.scandir and numpy give
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "a.png")
+    entry = next(os.scandir(tmp_path))
+    for path in (entry, PurePath(tmp_path, "a.png"), np.array(entry.path), "~/a.png"):
+        (row,) = one_or_many(path)
+        assert read_picture(row).size == (8, 6)
+    with pytest.raises(ValueError, match="no picture at") as caught:
+        read_picture("y" * 150 + "/" + "x" * 150 + ".png")
+    assert len(str(caught.value)) < 260
+
+
+def test_a_batch_is_a_whole_number(model):
+    # kind 5, arguments misread: -1 embedded nothing, without a word
+    for batch in (0, -1, 2.5, "8", True):
+        with pytest.raises(ValueError, match="batch must be a whole number"):
+            model.embed_images([CAT], batch=batch)
+        with pytest.raises(ValueError, match="batch must be a whole number"):
+            model.embed_texts(["a cat"], batch=batch)

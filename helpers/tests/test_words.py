@@ -32,6 +32,9 @@ SAME = [  # (typed, clean); nltk#2448 and its kind
     ("葛\U000e0100", "葛"),
     ("a\x00b", "ab"),
     ("cat\udc80", "cat"),
+    ("cat\ufffc", "cat"),  # dictation leaves it
+    ("cat\u2800", "cat"),
+    ("cat\u3164\u034f", "cat"),
 ]
 
 

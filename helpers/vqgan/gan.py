@@ -3,7 +3,6 @@
 Dims: B batch, Z numbers of a vector, H/W pixels. Pictures inside are in [-1, 1].
 """
 
-import json
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +50,8 @@ def load(name: str = "pocket", device=None) -> Generator:
     """
     path = weights.find("gan", name)
     tensors, metadata = weights.read(path, "gan")
-    model = Generator(Config(**json.loads(metadata["config"])))
+    sizes = weights.config(Config, metadata, path)
+    model = weights.construct(Generator, sizes, path)
     weights.load_state(model, tensors, path.name)
-    model.card = json.loads(metadata["card"])
-    return model.eval().requires_grad_(False).to(device or pick_device())
+    model.card = weights.note(metadata, "card", path)
+    return model.eval().requires_grad_(False).to(pick_device(device))

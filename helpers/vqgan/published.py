@@ -5,7 +5,7 @@ read. ``helpers.archive`` takes the tensors out of them and runs nothing; the re
 kept as safetensors under a noted sha256, so each file is converted once.
 """
 
-import json
+import contextlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,23 +96,16 @@ def load(name: str = "pocket", device=None, file=None) -> VQGAN:
     RuntimeError with one sentence.
     """
     device = pick_device(device)
-    if name in PUBLISHED:
+    if isinstance(name, str) and name in PUBLISHED:
         model = published(name, file)
     else:
         path = weights.find("vqgan", name, PUBLISHED, file)
         tensors, metadata = weights.read(path, "vqgan")
-        model = fill(sizes(metadata), network(tensors, path.name), path.name)
-        model.card = json.loads(metadata["card"])
+        sizes = weights.config(Config, metadata, path)
+        model = fill(sizes, network(tensors, path.name), path.name)
+        model.card = weights.note(metadata, "card", path)
     model.name = name
     return model.to(device).eval()
-
-
-def sizes(metadata: dict[str, str]) -> Config:
-    """The sizes that a file of ours notes."""
-    table = json.loads(metadata["config"])
-    return Config(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    )
 
 
 def config(name: str = "pocket") -> Config:
@@ -126,8 +119,8 @@ def config(name: str = "pocket") -> Config:
     path = weights.find("vqgan", name, PUBLISHED)
     try:
         with safe_open(path, "pt") as file:
-            return sizes(file.metadata() or {})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return weights.config(Config, file.metadata() or {}, path)
+    except (SafetensorError, OSError, ValueError):
         raise ValueError(f"{path} is no VQGAN of ours, or is damaged.") from None
 
 
@@ -146,7 +139,7 @@ def load_discriminator(name: str = "pocket", device=None) -> PatchDiscriminator:
     layers = sum(k.endswith("running_mean") for k in state)
     model = PatchDiscriminator(len(first), layers)
     weights.load_state(model, state, path.name)
-    return model.to(device or pick_device()).eval()
+    return model.to(pick_device(device)).eval()
 
 
 def published(name: str, file=None) -> VQGAN:
@@ -157,9 +150,9 @@ def published(name: str, file=None) -> VQGAN:
     """
     entry = PUBLISHED[name]
     if file is not None:
-        path = Path(file)
+        path = paths.given(file)
         return fill(entry.config, network(read_checkpoint(path), path.name), path.name)
-    ours = paths.cache() / f"vqgan-{name}.safetensors"
+    ours = paths.kept() / f"vqgan-{name}.safetensors"  # it may be read-only
     tensors = None
     if weights.intact(ours):
         try:
@@ -167,9 +160,10 @@ def published(name: str, file=None) -> VQGAN:
         except ValueError:  # put there by hand, or cut before there was a seal
             tensors = None
     if tensors is None:
-        return convert(name, ours)
+        return convert(name, paths.cache() / ours.name)
     model = fill(entry.config, tensors, ours.name)
-    weights.seal(ours)
+    with contextlib.suppress(OSError):
+        weights.seal(ours)
     return model
 
 
@@ -213,7 +207,7 @@ def fill(config: Config, tensors: dict[str, Tensor], name: str) -> VQGAN:
     A checkpoint of other sizes is refused naming both configurations.
     """
     with torch.device("meta"):
-        model = VQGAN(config)
+        model = weights.construct(VQGAN, config, name)
     there = guess(tensors)
     mine = {k: getattr(config, k) for k in there}
     if there != mine:
@@ -221,10 +215,6 @@ def fill(config: Config, tensors: dict[str, Tensor], name: str) -> VQGAN:
             f"{name} is another VQGAN: its sizes are {show(there)}, those wanted "
             f"are {show(mine)}."
         )
-    for key, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise ValueError(f"{name} is damaged: {key} holds NaN or infinity.")
-    tensors = {k: v.float() for k, v in tensors.items()}
     weights.load_state(model, tensors, name)
     return model.eval()
 
@@ -251,4 +241,4 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     No code of the file is run, and an archive that holds code is refused. Raises
     FileNotFoundError or ValueError with one sentence.
     """
-    return archive.read(path)
+    return archive.bare(archive.read(path))

@@ -1,5 +1,6 @@
 """Tokenizer: round trips, merges against a brute-force learner, bad input."""
 
+import time
 import warnings
 
 import pytest
@@ -104,3 +105,16 @@ def test_batch_of_zero():
     assert TOKENIZER([]).shape == (0, 16)
     assert TOKENIZER("one text").shape == (1, 16)
     assert TOKENIZER(["a"]).dtype == torch.long
+
+
+def test_a_word_without_end_is_read_in_time():
+    # a pasted file in a panel: a word of 20,000 letters took minutes
+    g = torch.Generator().manual_seed(0)
+    letters = torch.randint(97, 123, (50_000,), generator=g).tolist()
+    long = bytes(letters).decode()
+    mine = tk.Tokenizer(tk.learn_merges([long[:900], long[:900]], 300), 24)
+    began = time.process_time()
+    ids = mine.encode(long)
+    assert time.process_time() - began < 2
+    assert ids[:100] == mine.encode(long[:2048])[:100]
+    assert len(mine.encode("a " * 10**6)) <= 100_000

@@ -33,6 +33,12 @@ def test_pairs_are_read(tmp_path):
         (",one\n", "Line 1 .*needs a file name"),
         ("a.png,one\nc.png,two\n", "Line 2 .*c.png"),
         ("a.png,one\nb.png,one\n", "1 different captions"),
+        ("a.png,A  cat\nb.png,a cat\u200f\n", "1 different captions"),
+        ('a.png,"one\nb.png,two\na.png,three\n', "Line 1 .*quotation marks"),
+        ('a.png,one\nb.png,"two"x\n', "Line 2 .*quotation marks"),
+        ("a.png;one\nb.png;two\n", "Line 1 .*needs a file name"),
+        ("a.png,one\n../b.jpg,two\n", "Line 2 .*b.jpg"),
+        ("a.png,one\n" + "b" * 5000 + ",two\n", "Line 2 .*not in the folder"),
         ("", "0 different captions"),
     ],
 )
@@ -71,7 +77,7 @@ def test_the_matrix_learns_and_mixes():
         for M in (torch.eye(32), A)
     ]
     assert right[0] < 0.6 and right[1] == 1
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="from 0 to 1"):
         tune.mixed(A, 1.5)
 
 
@@ -123,3 +129,58 @@ def test_both_ways_of_pocket_in_one_look():
     torch.testing.assert_close(found["without"], bare, atol=1e-5, rtol=1e-4)
     scratch = clip.load("scratch", "cpu")
     assert list(measure.ways(scratch, x.byte())) == ["whole"]
+
+
+def test_line_ends_and_marks_that_are_plain(tmp_path):
+    # tables of other systems and of people: \r\n, an inch mark, a "quoted" word
+    lines = 'a.png,a 5" disk\r\nb.png,"our ""Momo"", asleep"\r\n'
+    pairs = folder(tmp_path, "")
+    (pairs / "captions.csv").write_bytes(lines.encode())
+    _, captions = tune.read_pairs(pairs)
+    assert captions == ['a 5" disk', 'our "Momo", asleep']
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"share": "0.5"}, "The share must be a number from 0 to 1"),
+        ({"share": float("nan")}, "The share must be a number from 0 to 1"),
+        ({"steps": 0}, "The steps must be a whole number"),
+        ({"steps": 2.5}, "The steps must be a whole number"),
+        ({"model": "pocket"}, "what clip.load gives"),
+        ({"out": 3}, "A path is text"),
+    ],
+)
+def test_knobs_are_checked_before_a_picture_is_looked_at(tmp_path, more, says):
+    # CLIP#83 asked for tuning; deforum#747: faults that come late, in the depths
+    model = clip.Embedder("x", torch.nn.Identity(), None, {}, torch.device("cpu"))
+    knobs = {
+        "folder": tmp_path / "none",
+        "model": model,
+        "out": tmp_path / "a.safetensors",
+    }
+    with pytest.raises(ValueError, match=says):
+        tune.tune(**knobs | more)
+
+
+def test_a_target_that_cannot_be_written_is_known_at_once(tmp_path):
+    model = clip.Embedder("x", torch.nn.Identity(), None, {}, torch.device("cpu"))
+    pairs = folder(tmp_path, "a.png,one\nb.png,two\n")
+    with pytest.raises(PermissionError, match="cannot be written"):
+        tune.tune(pairs, model, tmp_path / "a.png" / "mine.safetensors")
+
+
+def test_one_caption_in_two_spellings_is_one_class(tmp_path, monkeypatch):
+    # nltk#2448's kind: vectors that differ in the last bit were two classes
+    lines = "a.png,a cat\nb.png,a dog\nc.png,A  Cat\u200f\n"
+    pairs = folder(tmp_path, lines, ("a.png", "b.png", "c.png"))
+    model = clip.load("scratch", "cpu")
+    seen = []
+
+    def fit(images, goals, steps):
+        seen.append(goals)
+        return torch.eye(goals.shape[1])
+
+    monkeypatch.setattr(tune, "fit", fit)
+    tune.tune(pairs, model, tmp_path / "mine.safetensors")
+    assert torch.equal(seen[0][0], seen[0][2]) and len(seen[0].unique(dim=0)) == 2

@@ -78,7 +78,7 @@ def test_every_tower_points_at_the_cat(name):
         (dict(texts=[]), "no text"),
         (dict(cells=2, window=2), "does not fit"),
         (dict(cells=4, window=0), "does not fit"),
-        (dict(picture=torch.ones(60, 60)), r"\(3, H, W\)"),
+        (dict(picture=torch.ones(5, 60, 60)), r"\(3, H, W\)"),
         (dict(picture=b"nothing"), "not a picture"),
         (dict(picture="gone.png"), "no picture at"),
     ],
@@ -87,3 +87,18 @@ def test_bad_input(more, says):
     asked = {"picture": red_corner(), "texts": "red"} | more
     with pytest.raises(ValueError, match=says):
         clip.where(Reddish, **asked)
+
+
+def test_one_preparation_and_no_guess_of_the_range():
+    # dalle-mini#69, transformers#11992: a map had a way of its own into the model, so
+    # 0..255 as floats was white, and True was nearly black
+    x = red_corner()
+    want = clip.where(Reddish, x, "red", 3, 1)
+    for same in (x > 0.5, x.half(), x.permute(1, 2, 0).numpy()):
+        torch.testing.assert_close(clip.where(Reddish, same, "red", 3, 1), want)
+    for bad in (x * 255, x * 2 - 1, (x * 255).int(), x[None], x * float("nan")):
+        with pytest.raises(ValueError, match="picture"):
+            clip.where(Reddish, bad, "red", 3, 1)
+    for grid in ({"cells": 6.0}, {"window": "2"}, {"cells": 10**6}):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            clip.where(Reddish, x, "red", **grid)

@@ -199,3 +199,13 @@ def test_functions_are_templates_too(model):
             zeroshot.classifier(model, ["cat", "dog"], bad)
     with pytest.raises(ValueError, match="exactly one"):
         zeroshot.classifier(model, ["cat", "dog"], [3])
+
+
+def test_classes_that_only_the_model_takes_for_one(model):
+    # CLIP#235: these were said to be too long, and are not
+    for twins in (["cat", "ｃａｔ"], ["don't", "don’t"], ["a", "&", "&amp;"]):
+        with pytest.raises(ValueError, match="are the same text: take one away"):
+            zeroshot.classifier(model, twins)
+    for prompts in (None, 5):
+        with pytest.raises(ValueError, match="exactly one"):
+            zeroshot.classifier(model, ["cat", "dog"], prompts)

@@ -236,3 +236,20 @@ def test_the_panel_of_08_draws_and_walks(monkeypatch):
     panel.caption.value = " "
     panel.button.click()
     assert panel.status.value == "Type a caption first."
+
+
+def test_the_panel_of_08_says_what_is_wrong_and_gives_its_picture():
+    # newcomers: seed 10^20 was "Overflow when unpacking"; a caption that cannot be seen
+    panel = UnclipPanel(painter(), "a big bag")
+    assert 'download="a-big-bag-0.png"' in panel.link.value
+    for seed in (10**20, -1):
+        panel.seed.value = seed
+        panel.button.click()
+        assert "seed must be a whole number" in panel.status.value
+    panel.seed.value, panel.caption.value = 0, "\u200f\u200b "
+    panel.button.click()
+    assert panel.status.value == "Type a caption first."
+    panel.caption.value = '<b>"a/b\\c"</b> ' + "x" * 5000
+    panel.steps.value = 2
+    panel.button.click()
+    assert "<b>" not in panel.status.value and "<b>" not in panel.link.value

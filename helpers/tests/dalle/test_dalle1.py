@@ -5,8 +5,9 @@ import torch
 
 from helpers import gpt, vqgan
 from helpers.clip.tokenizer import Tokenizer, learn_merges
-from helpers.dalle import dalle1
+from helpers.dalle import dalle1, unclip
 from helpers.dalle.dalle1 import Dalle1, stream_words
+from helpers.vqgan import gan
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,69 @@ def test_the_shipped_files_draw():
     out = dalle.draw(["a red apple", "گربه"], seed=1)
     assert len(out) == 2 and out.isfinite().all()
     assert out.std() > 0.02  # not one colour
+
+
+BAD = [  # deforum#747 (settings that fail in the depths, or mean something else)
+    ({"guidance": "5"}, "guidance must be"),
+    ({"temperature": float("nan")}, "temperature must be"),
+    ({"temperature": "hot"}, "temperature must be"),
+    ({"top_k": -1}, "top_k must be"),
+    ({"top_k": 2.5}, "top_k must be"),
+    ({"top_p": "1"}, "top_p must be"),
+    ({"top_p": float("nan")}, "top_p must be"),
+    ({"seed": 10**20}, "seed must be"),  # "Overflow when unpacking", in two panels
+    ({"seed": -1}, "seed must be"),
+    ({"seed": None}, "seed must be"),
+    ({"seed": 1.5}, "seed must be"),
+    ({"begin": [[0.5]]}, "whole numbers"),
+    ({"begin": "abc"}, "whole numbers"),
+    ({"begin": [[1, 2], [3]]}, "whole numbers"),
+    ({"begin": [[32]]}, "between 0 and 31"),  # a caption's token, no code
+    ({"begin": [[-1]]}, "between 0 and 31"),
+]
+
+
+@pytest.mark.parametrize(("knobs", "says"), BAD)
+def test_odd_knobs_are_one_sentence(dalle, knobs, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        dalle.draw("a cat", **knobs)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_caption_or_many_and_nothing_else(dalle):
+    one = dalle.draw_codes("a cat", seed=1)
+    assert torch.equal(one, dalle.draw_codes(iter(["a cat"]), seed=1))
+    assert len(one) == 1
+    for bad in (None, 3, b"a cat", ["a cat", None]):
+        with pytest.raises(TypeError):
+            dalle.draw(bad)
+
+
+def test_codes_of_other_kinds_are_refused(dalle):
+    codes = dalle.draw_codes(["a cat"])
+    for bad, says in (
+        (codes.float(), "whole numbers"),
+        (codes[0], r"\(B, 4, 4\)"),
+        (codes[:, :2], r"\(B, 4, 4\)"),
+        (codes + 32, "between 0 and 31"),
+    ):
+        for act in (dalle.describe, lambda c: dalle.losses(["a cat"], c)):
+            with pytest.raises(ValueError, match=says):
+                act(bad)
+    with pytest.raises(ValueError, match="2 captions came with 1"):
+        dalle.losses(["a cat", "red apple"], codes)
+    for count in (0, 2.5, "3", None):
+        with pytest.raises(ValueError, match="number of pictures must be"):
+            dalle.best_of("a cat", count, None)
+
+
+@pytest.mark.parametrize("load", [dalle1.load, unclip.load, gan.load])
+def test_a_device_that_is_not_there(load):
+    # CLIP's reports of "cuda" without a card: these rooms had their own way to a device
+    for device in ("gpu", "CUDA", ""):
+        with pytest.raises(RuntimeError, match="is no device") as caught:
+            load(device=device)
+        assert "\n" not in str(caught.value)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match='no "cuda:0" device'):
+            load(device="cuda:0")

@@ -18,8 +18,8 @@ from PIL import Image, PngImagePlugin
 from helpers.dream import Dream, Settings, files
 from helpers.dream.prompts import parse
 from helpers.dream.settings import STARTS
-from helpers.dream.values import frozen
 from helpers.tests.dream.tiny import OPTIONS, codes, dream, guide
+from helpers.values import frozen
 
 MANY = int(os.environ.get("FUZZ", 1))  # FUZZ=20 looks longer
 EYE, PAINT = guide(), codes()
@@ -44,7 +44,7 @@ def one_sentence(error: Exception) -> None:
 
 PIECES = (
     "a fox|روباه|snow 95|12:30|http://a.b|:|::|2|-0.5|:2|: 2|:-1:-0.5|1e9|nan|,|٫|/|%|"
-    "\u200f|\u200c|：|\n|\\|^|❄|(|)|!"
+    "\u200f|\u200c|：|\n|\\|^|❄|(|)|!|∶|“|”|„|«|»|--no| in snow|:2 |:1.3)|\u200b"
 ).split("|") + ["|", '"', " ", "\\|", '"x ^ y"']
 LINES = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text(max_size=30)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.dream import prompts
 from helpers.dream.prompts import Prompt, parse
+from helpers.words import fold
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_notation(line, want):
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.text(min_size=1).filter(lambda t: any(c.isalpha() for c in t)),
+    st.text(min_size=1).filter(lambda t: any(c.isalpha() for c in fold(t, False))),
     st.floats(0.01, 50),
     st.one_of(st.just(-math.inf), st.floats(-3, 3)),
 )
@@ -81,6 +82,18 @@ def test_what_is_written_is_read_again(text, weight, stop):
         ("windows 95:2", 'write "windows 95":2'),
         ("fox::2", "write fox:2"),
         ("fox：2", "write fox:2"),
+        ("fox∶2", "write fox:2"),
+        ("fox﹕2 in snow", "write fox:2"),
+        # the same sources, notations of other programs that became text
+        ("a fox:2 in snow", "at the end of a prompt"),
+        ("(fox:1.3) in snow", "at the end of a prompt"),
+        ("a fox:1.2, a wolf:0.8", "at the end of a prompt"),
+        ("روباه:۲ در برف", "at the end of a prompt"),
+        ("a city --no cats", "--no is an option of another program"),
+        ("“x | y”", 'write "x | y"'),
+        ("„x ^ y“", 'write "x \\^ y"'),
+        ("fox | : 2", "No text stands before"),
+        ("\u200b", "holds no word"),
         ("fox:0,5", "write fox:0.5"),
         ("fox:1/2", "looks like a weight"),
         ("fox:2:1:3", "looks like a weight"),
@@ -90,7 +103,7 @@ def test_what_is_written_is_read_again(text, weight, stop):
         ("fox:nan", "is not a number"),
         ("fox:2:much", "is not a number"),
         ("fox:much:2", "is not a number"),
-        ("(fox:1.2)", "is not a number"),
+        ("(fox:1.2)", "at the end of a prompt"),
         ("fox:1e999", "finite"),
         ("fox:1e-9", "0.0001 to 10,000"),
         (":2", "No text"),

@@ -57,7 +57,7 @@ FAULTS = [  # public: deforum#747, deep-daze#9 (settings that fail late, in the 
     ({"canvases": ((HUGE, 1, 1),)}, "three numbers"),
     ({"canvases": ((4, 0.5, 1), (128, 0.5, 1))}, "smaller than one code"),
     ({"start": "/nowhere.png"}, "no picture at"),
-    ({"start": Path("/")}, "no picture at"),
+    ({"start": Path("/")}, "is a folder"),
     ({"start": 5}, "path of a picture"),
     ({"start": ()}, "rows of whole numbers"),
     ({"start": ((1, 2.5),)}, "code of the start"),
@@ -159,3 +159,33 @@ def test_a_coarse_canvas_without_room_for_a_code_is_left_out():
     more = {"options": {"block": 16}, "start": "white"}
     small = Settings(drawer="pixel", width=32, height=24, **more)
     assert [c.width for c in plan(small)] == [32]
+
+
+def test_a_start_is_opened_as_all_pictures_are(tmp_path, monkeypatch):
+    # one preparation (transformers#11992): settings had an opener of their own, which
+    # knew no "~", and no HEIC where it is installed; PostScript got through
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert Settings(start="~/a.png").start == str(tmp_path / "a.png")
+    (tmp_path / "x.eps").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    )
+    (tmp_path / "zero.png").touch()
+    for name, says in (
+        ("x.eps", "PostScript"),
+        ("zero.png", "zero bytes"),
+        ("https://a.org/b.png", "is an address"),
+        ("", "path is empty"),
+    ):
+        path = tmp_path / name if name.endswith(("eps", "zero.png")) else name
+        with pytest.raises(ValueError, match=says) as caught:
+            Settings(pictures=((path, 1),))
+        assert str(caught.value).startswith("A picture prompt: ")
+
+
+def test_a_heic_start(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    out = tmp_path / "a.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(out)
+    assert Settings(start=out).start == str(out)

@@ -539,3 +539,85 @@ def test_an_index_made_under_another_locale(tmp_path):
     assert ran.returncode == 0, ran.stderr[-500:]
     assert "utf" not in ran.stdout
     assert ImageIndex.load(tmp_path / "i", Tiny()).paths == [str(picture)]
+
+
+def test_what_is_no_index_no_model_no_path(tmp_path, model, index):
+    # rclip's issues: arguments misread; "" indexed the whole working folder
+    for act, says in (
+        (lambda: ImageIndex.build("", model), "path is empty"),
+        (lambda: ImageIndex(model).update("", False), "path is empty"),
+        (lambda: ImageIndex(model).update(None, False), "A path is text"),
+        (lambda: ImageIndex(model).update([tmp_path], False), "A path is text"),
+        (lambda: ImageIndex.build([tmp_path], "pocket"), "ready CLIP, not str"),
+        (lambda: ImageIndex.load("i", None), "no index file|ready CLIP"),
+        (lambda: ImageIndex(model).merge(str(tmp_path)), "not str: read a saved"),
+        (lambda: ImageIndex(model).merge(None), "not NoneType"),
+        (lambda: ImageIndex(model, base=3), "A path is text"),
+        (lambda: index.save(None), "A path is text"),
+        (lambda: index.save(""), "path is empty"),
+        (lambda: ImageIndex.load(3, model), "A path is text"),
+        (lambda: index.search("a cat", kind=["exact"]), "no index kind"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=says) as caught:
+            act()
+        assert "\n" not in str(caught.value)
+    for name in (0, None, [3], tmp_path):
+        with pytest.raises(KeyError, match="no picture named"):
+            index.remove(name)
+    for path in ("a\0b", tmp_path / ("n" * 300), "x" * 5000):
+        with pytest.raises(OSError, match="cannot be written") as caught:
+            index.save(path)
+        assert len(str(caught.value)) < 500
+        with pytest.raises(FileNotFoundError, match="no index file"):
+            ImageIndex.load(path, model)
+
+
+def test_what_scandir_gives_is_a_path(tmp_path, model):
+    folder = folder_of(tmp_path / "a", 4)
+    entries = sorted(os.scandir(folder / "sub0"), key=lambda e: e.name)
+    index = ImageIndex.build(entries, model, progress=False)
+    assert index.paths == [e.path for e in entries]
+    assert index.update(folder / "sub0", progress=False).kept == len(entries)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"names": []},
+        {"files": [1, 2]},
+        {"keys": [None, None]},
+        {"base": "x"},
+        {"base": ["x"]},
+        {"skipped": [["a", True]]},
+        {"skipped": 3},
+    ],
+)
+def test_a_card_edited_by_hand(tmp_path, model, more):
+    # rclip#92: any file was trusted
+    folder = folder_of(tmp_path / "a", 2)
+    ImageIndex.build(folder, model, progress=False).save(tmp_path / "i")
+    card, vectors = storage.read(tmp_path / "i")
+    storage.write(tmp_path / "i", card | more, vectors)
+    with pytest.raises(ValueError, match="damaged or was changed; build"):
+        ImageIndex.load(tmp_path / "i", model)
+
+
+def test_tensors_of_other_kinds(tmp_path):
+    from safetensors.torch import save_file
+
+    good = {"vectors": torch.ones(1, 4), "card": torch.tensor(list(b"{}")).byte()}
+    for bad in (
+        {"card": torch.tensor(list(b"{{")).byte()},
+        {"card": torch.tensor(list(b"[1]")).byte()},
+        {"vectors": torch.full((1, 4), float("nan"))},
+        {"vectors": torch.ones(1, 4).bfloat16()},
+    ):
+        tensors = good | bad
+        try:
+            total = storage.checksum(tensors)
+        except TypeError:
+            total = "0"
+        about = {"kind": "index", "format": "2", "sum": total}
+        save_file(tensors, tmp_path / "i.safetensors", about)
+        with pytest.raises(ValueError, match="damaged or was changed"):
+            storage.read(tmp_path / "i")

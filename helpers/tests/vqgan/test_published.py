@@ -103,3 +103,15 @@ def test_a_mirror_holds_the_same_file(name):
     sources = published.PUBLISHED[name].sources
     hashes = {s.sha256 for s in sources}
     assert len(sources) < 2 or (len(hashes) == 1 and None not in hashes)
+
+
+def test_a_cache_that_is_read_only_is_read(cache, monkeypatch):
+    # a school's shared cache: the seal was written anew at each load
+    vqgan.load("tiny", "cpu")
+
+    def refuse(*given):
+        raise PermissionError("nobody may write here")
+
+    monkeypatch.setattr(published.paths, "cache", refuse)
+    monkeypatch.setattr(published.weights, "seal", refuse)
+    assert same(vqgan.load("tiny", "cpu"), cache.state) and cache.calls == 1

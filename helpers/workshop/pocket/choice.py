@@ -42,7 +42,7 @@ def parts(out: Path) -> tuple[CLIP, Tokenizer, dict, dict]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             found |= {key: file.get_tensor(key) for key in file.keys()}
-    pairs = files.merges(found.pop("tokenizer.merges"))
+    pairs = files.merges(found.pop("tokenizer.merges"), path)
     start = {k: found.pop(k).float() for k in list(found) if k.startswith("start.")}
     config = Config(**json.loads(metadata["config"]))
     model = CLIP(config)

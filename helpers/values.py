@@ -7,6 +7,8 @@ import math
 import numbers
 import operator
 
+import torch
+
 
 def short(value, size: int = 40) -> str:
     """A value on one line, cut to ``size`` characters, for a sentence."""
@@ -32,6 +34,17 @@ def whole(what: str, value, low: int, high: int) -> int:
             f"{short(value)}."
         )
     return number
+
+
+LARGEST_SEED = 2**63 - 1
+
+
+def generator(seed, what: str = "The seed") -> torch.Generator:
+    """A CPU generator of random numbers, so that a seed means the same everywhere.
+
+    Raises ValueError with one sentence for what is no seed.
+    """
+    return torch.Generator().manual_seed(whole(what, seed, 0, LARGEST_SEED))
 
 
 def number(what: str, value, low: float = -math.inf, high: float = math.inf) -> float:
