@@ -90,6 +90,7 @@ def agree(drawn: dict, given: Settings) -> None:
         pictures = name in ("pictures", "spots", "overlay") or (
             name == "start" and isinstance(mine, str) and mine not in STARTS
         )
+        pictures |= given.start == "sketch" and name in ("start", "rate")
         if not pictures and frozen(value) != mine:
             raise ValueError(
                 f"This frame was drawn with {name} {short(value)}, not {short(mine)}: "

@@ -29,6 +29,7 @@ from .settings import (
     plan,
     uses_codes,
 )
+from .sketch import sketched
 from .start import begin
 
 
@@ -90,6 +91,8 @@ class Dream:
         if wishes:
             prompts.check([*prompts.parse(s.prompt), *wishes])
         rows = [record.wish_row(wish, fit, side) for wish in wishes]
+        if s.start == "sketch":
+            s = sketched(s, self.guides, fit, device)
         self.settings = s = record.pack_settings(s, fit, side)
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
         self.drawer = large

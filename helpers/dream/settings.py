@@ -23,7 +23,7 @@ OPTIMISERS = {
     "rmsprop": torch.optim.RMSprop,
     "radam": torch.optim.RAdam,
 }
-STARTS = ("usual", "white", "noise", "gradient", "dream")
+STARTS = ("usual", "white", "noise", "gradient", "dream", "sketch")
 DREAMT, LEAST = 0.75, 10  # share of the steps that a dream takes, of so many at least
 AFTER = {"pixel": 0.1, "lines": 1.0, "fourier": 0.15}  # rates that leave it its shapes
 LARGEST_SEED = 2**63 - 1
@@ -327,6 +327,8 @@ def uses_codes(s: Settings) -> bool:
 
 def opening(s: Settings):
     """Where these settings start: "white", "noise", "gradient", "dream", or a start.
+
+    "sketch": DALL-E 1 draws first (sketch.py), and its drawing becomes the start.
 
     "dream": the codes of the VQGAN draw first, on white, and the drawer goes on from
     their picture. It is the usual start of a drawer that has no codes: squares and

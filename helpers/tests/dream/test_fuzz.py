@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from helpers.dream import Dream, Settings, files
 from helpers.dream.prompts import parse
+from helpers.dream.settings import STARTS
 from helpers.dream.values import frozen
 from helpers.tests.dream.tiny import OPTIONS, codes, dream, guide
 
@@ -100,9 +101,7 @@ GOOD = {  # what might be right, or right but for one part
         st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=2),
     ),
     "start": st.one_of(
-        st.sampled_from(
-            ["usual", "white", "noise", "gradient", "dream", "PICTURE", "nowhere.png"]
-        ),
+        st.sampled_from([*STARTS, "PICTURE", "nowhere.png"]),
         st.lists(st.lists(st.integers(-1, 21), max_size=9), max_size=7),
     ),
     "losses": st.dictionaries(

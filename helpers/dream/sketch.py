@@ -1,0 +1,48 @@
+"""A sketch to begin with: DALL-E 1 writes sixteen, the guides choose, the dream paints.
+
+What a guide cannot find from a white sheet, such as the hands of a clock, it can keep
+where a drawing shows it. The DALL-E of notebook 07 needs a second for that.
+"""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..dalle import dalle1
+from ..pictures import to_image
+from . import drawers, prompts
+from .packed import text_of
+from .settings import AFTER, Settings
+
+COUNT = 16
+GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
+
+
+def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
+    """Settings that start from a sketch -> the same with the sketch put in.
+
+    ``size``: (width, height) of the drawing. The start becomes a packed picture and the
+    rate is lowered, so a PNG holds all that the run needs. What is sketched is the wish
+    of the largest weight among those that count from the beginning.
+    """
+    wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
+    text = max(wishes, key=lambda wish: wish.weight).text
+    caption = f"emoji of {text}" if text.isascii() else text  # its Persian has no hands
+    pictures = dalle1.load(device=device).draw([caption] * COUNT, seed=s.seed)
+    seen = (pictures * 255).round().to(torch.uint8)
+    said = [g.embed_images(seen) @ g.embed_texts([text])[0] for g in guides]
+    best = pictures[int(torch.stack([each.cpu() for each in said]).mean(0).argmax())]
+    factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
+    start = text_of(to_image(on_sheet(best, size)))
+    return replace(s, start=start, rate=max(1e-6, factor * s.rate))
+
+
+def on_sheet(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A square picture (3, S, S), in the middle of white of the shape of ``size``."""
+    side, (width, height) = picture.shape[-1], size
+    across = max(0, round(side * width / height) - side)
+    down = max(0, round(side * height / width) - side)
+    edges = (across // 2, across - across // 2, down // 2, down - down // 2)
+    return F.pad(picture, edges, value=1.0)

@@ -1,0 +1,74 @@
+"""A dream that begins with a sketch by DALL-E 1."""
+
+import pytest
+import torch
+
+from helpers.dream import files, sketch
+from helpers.dream.packed import is_packed, unpack
+from helpers.pictures import to_tensor
+from helpers.tests.dream import tiny
+
+
+class Maker:
+    """Draws white sheets, and what is wished for as the third of sixteen."""
+
+    asked: list = []
+
+    def draw(self, captions, seed):
+        Maker.asked.append((captions[0], len(captions), seed))
+        x = torch.ones(len(captions), 3, 16, 16)
+        x[2] = torch.linspace(0, 1, 16)
+        return x
+
+
+class Eye:
+    """A guide that likes what is dark."""
+
+    def embed_images(self, pictures):
+        dark = 1 - pictures.float().mean((1, 2, 3)) / 255
+        return torch.stack([dark, torch.zeros(len(dark))], 1)
+
+    def embed_texts(self, texts):
+        return torch.tensor([[1.0, 0.0]] * len(texts))
+
+
+@pytest.fixture(autouse=True)
+def maker(monkeypatch):
+    Maker.asked.clear()
+    monkeypatch.setattr(sketch.dalle1, "load", lambda device: Maker())
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 64)])
+def test_the_guides_choose_and_the_sheet_has_the_shape_of_the_picture(size):
+    s = tiny.settings(prompt="a fish:0.5 | a cup", start="sketch", seed=7, rate=0.5)
+    new = sketch.sketched(s, [Eye()], size, torch.device("cpu"))
+    assert Maker.asked == [("emoji of a cup", 16, 7)]
+    x = to_tensor(unpack(new.start))
+    assert x.shape[2] / x.shape[1] == size[0] / size[1]
+    assert (
+        x.amin() == 0 and (x == 1).all(0).float().mean() >= 1 - 16 * 16 / x[0].numel()
+    )
+    assert new.rate == 0.5 * sketch.AFTER["pixel"]
+    coded = tiny.settings(start="sketch", drawer="vqgan")
+    assert sketch.sketched(coded, [Eye()], size, "cpu").rate == sketch.GENTLE
+
+
+def test_persian_is_told_as_it_is():
+    s = tiny.settings(prompt="سیب قرمز", start="sketch")
+    sketch.sketched(s, [Eye()], (32, 32), "cpu")
+    assert Maker.asked[0][0] == "سیب قرمز"
+
+
+@pytest.mark.parametrize("drawer", tiny.OPTIONS)
+def test_the_sketch_travels_in_the_picture(drawer, tmp_path):
+    options = tiny.OPTIONS[drawer]
+    given = tiny.settings(start="sketch", drawer=drawer, options=options)
+    run = tiny.Dream(given, [tiny.guide()], tiny.codes())
+    assert is_packed(run.settings.start) and len(Maker.asked) == 1
+    frame = run.run(progress=False)
+    path = files.save(tmp_path / "a.png", frame, given)
+    _, kept = files.read(path)
+    assert kept == run.settings
+    twice = tiny.Dream(kept, [tiny.guide()], tiny.codes()).run(progress=False)
+    assert len(Maker.asked) == 1  # the picture holds the sketch
+    assert torch.equal(twice.picture, frame.picture)
