@@ -21,7 +21,7 @@ from ..values import frozen, one_of, short, whole
 from . import prompts, record
 from .loop import Dream, Frame
 from .packed import is_packed, text_of
-from .settings import STARTS, Settings, plan, uses_codes
+from .settings import STARTS, Settings, opening, plan, uses_codes
 
 KEY = "pictures-and-words"
 SIDE = 224  # pixels of a picture prompt, where no guide says
@@ -90,7 +90,7 @@ def agree(drawn: dict, given: Settings) -> None:
         pictures = name in ("pictures", "spots", "overlay") or (
             name == "start" and isinstance(mine, str) and mine not in STARTS
         )
-        pictures |= given.start == "sketch" and name in ("start", "rate")
+        pictures |= opening(given) == "sketch" and name in ("start", "rate")
         if not pictures and frozen(value) != mine:
             raise ValueError(
                 f"This frame was drawn with {name} {short(value)}, not {short(mine)}: "
@@ -133,6 +133,8 @@ def read(path) -> tuple[dict, Settings]:
         raise ValueError(f"{foreign} in full: the seed is missing.")
     try:
         settings = Settings(**rows)
+        if settings.start == "usual" and opening(settings) == "sketch":
+            settings = replace(settings, start="white")  # older than the sketches
         at = int("settings" in table and "guides" in table)
         if at:
             check_record(table, settings)

@@ -91,7 +91,7 @@ class Dream:
         if wishes:
             prompts.check([*prompts.parse(s.prompt), *wishes])
         rows = [record.wish_row(wish, fit, side) for wish in wishes]
-        if s.start == "sketch":
+        if opening(s) == "sketch":
             s = sketched(s, self.guides, fit, device)
         self.settings = s = record.pack_settings(s, fit, side)
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn

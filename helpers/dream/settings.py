@@ -321,20 +321,21 @@ def uses_codes(s: Settings) -> bool:
 
 
 def opening(s: Settings):
-    """Where these settings start: "white", "noise", "gradient", "dream", or a start.
+    """Where these settings start: "white", "noise", "gradient", or what is named here.
 
-    "sketch": DALL-E 1 draws first (sketch.py), and its drawing becomes the start.
-
-    "dream": the codes of the VQGAN draw first, on white, and the drawer goes on from
-    their picture. It is the usual start of a drawer that has no codes: squares and
-    strokes alone follow every whim of a guide. Codes usually start on white.
+    "sketch": DALL-E 1 draws first (sketch.py), and its drawing becomes the start. It is
+    the usual start of codes. "dream": the codes of the VQGAN draw first, on white, and
+    the drawer goes on from their picture. It is the usual start of a drawer without
+    codes: squares and strokes alone follow every whim of a guide.
     """
-    if s.start == "dream" and s.drawer in drawers.OF_CODES:
+    codes = s.drawer in drawers.OF_CODES
+    if s.start == "dream" and codes:
         return "white"
     if s.start != "usual":
         return s.start
-    codes = s.drawer in drawers.OF_CODES or s.steps < LEAST
-    return "white" if codes else "dream"
+    if s.steps < LEAST:
+        return "white"
+    return "sketch" if codes else "dream"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ CAPTIONS = (  # of every kind, drawn up before anything was seen
     "a slice of pizza", "a cup of coffee", "a rocket", "a book", "a moon",
     "flat emoji of an orange", "a snowman",
 )  # fmt: skip
-STEPS = 100  # those of the pictures in the README; the default is 80
 
 
 def grown(model: clip.Embedder, out) -> None:
@@ -34,7 +33,7 @@ def grown(model: clip.Embedder, out) -> None:
     codes, frames = vqgan.load("pocket"), {}
     guides = [model, clip.load("scratch")]
     for prompt in PROMPTS:
-        run = Dream(Settings(prompt=prompt, steps=STEPS), guides, codes)
+        run = Dream(Settings(prompt=prompt), guides, codes)
         frames[prompt] = [f for f in run.steps() if f.score is not None], run.best
         if prompt == PROMPTS[0]:  # the studio opens with it
             files.save(out / "sunflower.png", run.best, run.settings)

@@ -96,7 +96,9 @@ def small(raw: bytes) -> tuple[str, bytes]:
     few = image.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     rows = [("image/png", encoded(few, "PNG", optimize=True)), ("image/png", raw)]
     if len(image.getcolors(image.width * image.height)) > PHOTO:
-        rows.append(("image/jpeg", encoded(image, "JPEG", quality=QUALITY)))
+        rows.append(
+            ("image/jpeg", encoded(image, "JPEG", quality=QUALITY, optimize=True))
+        )
     return min(rows, key=lambda row: len(row[1]))
 
 

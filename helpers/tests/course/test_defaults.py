@@ -203,7 +203,7 @@ def seen_by(judge, picture, words) -> str:
 def test_the_studio_opens_with_its_own_prompt_drawn(pocket):
     recipe = files.settings_of(studio.EXAMPLE)
     assert (recipe.prompt, recipe.seed) == ("a sunflower", 0)
-    assert recipe.steps == readme_pictures.STEPS
+    assert recipe.steps == Settings().steps
     words = [*readme_pictures.PROMPTS, "a cat face", "a house", "a car", "a star"]
     for judge in (clip.load("judge", "cpu"), pocket):
         assert seen_by(judge, Image.open(studio.EXAMPLE), words) == "a sunflower"

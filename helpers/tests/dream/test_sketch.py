@@ -72,3 +72,15 @@ def test_the_sketch_travels_in_the_picture(drawer, tmp_path):
     twice = tiny.Dream(kept, [tiny.guide()], tiny.codes()).run(progress=False)
     assert len(Maker.asked) == 1  # the picture holds the sketch
     assert torch.equal(twice.picture, frame.picture)
+
+
+def test_codes_begin_with_a_sketch_and_older_pictures_on_white(tmp_path):
+    given = tiny.settings(drawer="vqgan", steps=10)
+    run = tiny.Dream(given, [tiny.guide()], tiny.codes())
+    assert len(Maker.asked) == 1 and is_packed(run.settings.start)
+    white = tiny.settings(drawer="vqgan", steps=10, start="white")
+    frame = tiny.Dream(white, [tiny.guide()], tiny.codes()).run(progress=False)
+    frame.record["settings"]["start"] = "usual"  # what a picture of old times says
+    path = files.save(tmp_path / "old.png", frame)
+    again = files.again(path, [tiny.guide()], tiny.codes()).run(progress=False)
+    assert torch.equal(again.picture, frame.picture) and len(Maker.asked) == 1

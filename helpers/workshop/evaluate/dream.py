@@ -2,9 +2,10 @@
 
 Fifty captions of OpenMoji, drawn by lot, become pictures; the **judge**, which never
 guided, says which of the fifty captions fits each picture. ``vqgan`` is the default of
-the course, ``sketch`` the same from a sketch by DALL-E 1, ``plain`` with one guide on
-one canvas from noise, ``pixel`` that on raw pixels. Give a last number for fewer seeds
-(``evaluate dream vqgan 1``). The pictures are kept as PNGs, so a stopped run goes on.
+the course, ``white`` the same without the sketch of DALL-E 1, ``plain`` with one guide
+on one canvas from noise, ``pixel`` that on raw pixels. Give a last number for fewer
+seeds (``evaluate dream vqgan 1``). The pictures are kept as PNGs, so a stopped run goes
+on.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ KEPT = Path("~/.cache/pictures-and-words/evaluate-dream").expanduser()
 PLAIN = Settings(guides=("pocket",), canvases=(), start="noise")
 RUNS = {
     "vqgan": Settings(),
-    "sketch": Settings(start="sketch"),
+    "white": Settings(start="white"),
     "plain": PLAIN,
     "pixel": replace(PLAIN, drawer="pixel", options={"block": 1}),
 }
