@@ -19,8 +19,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ... import clip, corpus, vqgan
+from ...dalle import dalle1
 from ...dream import Dream, Settings, files
 from ...dream.cutouts import whole
+from ...dream.settings import opening
 from ...pictures import to_tensor
 
 COUNT, SEEDS = 50, (0, 1, 2)
@@ -65,6 +67,8 @@ def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
     guides, codes = [clip.load(name) for name in wish.guides], vqgan.load("pocket")
     mark = [guide.fingerprint for guide in guides]
     mark += [fingerprint(codes), json.dumps(asdict(wish), sort_keys=True)]
+    if opening(wish) == "sketch":
+        mark.append(fingerprint(dalle1.load().model))
     folder = KEPT / f"{kind}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:16]}"
     pictures, scores = [], []
     for seed in seeds:
