@@ -145,8 +145,7 @@ class Dalle1:
         """
         count = whole("The number of pictures", count, 1, 4096)
         pictures = self.draw([caption] * count, seed=seed, **knobs)
-        seen = guide.embed_images((pictures * 255).round().to(torch.uint8))
-        cosine = (seen @ guide.embed_texts([caption]).T)[:, 0]
+        cosine = liking(pictures, caption, [guide])
         order = cosine.argsort(descending=True)
         return pictures[order.to(pictures.device)], cosine[order]
 
@@ -193,6 +192,13 @@ class Dalle1:
         return [
             tokenizer.decode(r[:end]).strip() for r, end in zip(rows, ends, strict=True)
         ]
+
+
+def liking(pictures: Tensor, text: str, guides) -> Tensor:
+    """Mean cosine of pictures (N, 3, H, W) in [0, 1] with a text, over CLIPs: (N,)."""
+    seen = (pictures * 255).round().to(torch.uint8)
+    said = [(g.embed_images(seen) @ g.embed_texts([text]).T)[:, 0] for g in guides]
+    return torch.stack([each.cpu() for each in said]).mean(0)
 
 
 def stream_words(tokens: Tensor, tokenizer: Tokenizer, c) -> Tensor:

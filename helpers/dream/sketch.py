@@ -1,12 +1,11 @@
 """A sketch to begin with: DALL-E 1 writes sixteen, the guides choose, the dream paints.
 
 What a guide cannot find from a white sheet, such as the hands of a clock, it can keep
-where a drawing shows it. The DALL-E of notebook 07 needs a second for that.
+where a drawing shows it. The DALL-E of notebook 07 needs a second or two for that.
 """
 
 from dataclasses import replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -31,9 +30,7 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     text = max(wishes, key=lambda wish: wish.weight).text
     caption = f"emoji of {text}" if text.isascii() else text  # its Persian has no hands
     pictures = dalle1.load(device=device).draw([caption] * COUNT, seed=s.seed)
-    seen = (pictures * 255).round().to(torch.uint8)
-    said = [g.embed_images(seen) @ g.embed_texts([text])[0] for g in guides]
-    best = pictures[int(torch.stack([each.cpu() for each in said]).mean(0).argmax())]
+    best = pictures[int(dalle1.liking(pictures, text, guides).argmax())]
     factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
     start = text_of(to_image(on_sheet(best, size)))
     return replace(s, start=start, rate=max(1e-6, factor * s.rate))
