@@ -324,7 +324,8 @@ def opening(s: Settings):
     """Where these settings start: "white", "noise", "gradient", or what is named here.
 
     "sketch": DALL-E 1 draws first (sketch.py), and its drawing becomes the start. It is
-    the usual start of codes. "dream": the codes of the VQGAN draw first, on white, and
+    the usual start of codes, but not for Persian, of which it knows too few words: that
+    starts on white. "dream": the codes of the VQGAN draw first, on white, and
     the drawer goes on from their picture. It is the usual start of a drawer without
     codes: squares and strokes alone follow every whim of a guide.
     """
@@ -335,7 +336,14 @@ def opening(s: Settings):
         return s.start
     if s.steps < LEAST:
         return "white"
-    return "sketch" if codes else "dream"
+    if codes and not is_persian(s.prompt):
+        return "sketch"
+    return "white" if codes else "dream"
+
+
+def is_persian(text: str) -> bool:
+    """Does a text have letters of the Arabic script?"""
+    return any("\u0600" <= letter <= "\u06ff" for letter in text)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..dalle import dalle1
 from ..pictures import to_image
 from . import drawers, prompts
 from .packed import text_of
-from .settings import AFTER, Settings
+from .settings import AFTER, Settings, is_persian
 
 COUNT = 16
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
@@ -28,7 +28,9 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
-    caption = f"emoji of {text}" if text.isascii() else text  # its Persian has no hands
+    caption = (
+        text if is_persian(text) else f"emoji of {text}"
+    )  # no Persian names of hands
     pictures = dalle1.load(device=device).draw([caption] * COUNT, seed=s.seed)
     best = pictures[int(dalle1.liking(pictures, text, guides).argmax())]
     factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
