@@ -28,9 +28,7 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
-    caption = (
-        text if is_persian(text) else f"emoji of {text}"
-    )  # no Persian names of hands
+    caption = text if is_persian(text) else f"emoji of {text}"
     pictures = dalle1.load(device=device).draw([caption] * COUNT, seed=s.seed)
     best = pictures[int(dalle1.liking(pictures, text, guides).argmax())]
     factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
