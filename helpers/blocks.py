@@ -16,6 +16,13 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
+def check_heads(width: int, heads: int) -> int:
+    """The heads. Raises ValueError with one sentence if they do not share the width."""
+    if heads < 1 or width % heads:
+        raise ValueError(f"{width} channels do not split into {heads} heads.")
+    return heads
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, (B, T, C) -> (B, T, C), named as torch names it.
 
@@ -26,7 +33,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.heads = heads
+        self.heads = check_heads(width, heads)
         self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)

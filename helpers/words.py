@@ -51,3 +51,8 @@ def fold(text: str, persian: bool = True) -> str:
     if persian:
         text = MARKS.sub("", text).translate(PERSIAN)
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_persian(text: str) -> bool:
+    """Does a text have letters of the Arabic script?"""
+    return any("\u0600" <= letter <= "\u06ff" for letter in text)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..blocks import check_heads
+
 
 class Bottleneck(nn.Module):
     """1x1, 3x3, average pool, 1x1 convolutions around a shortcut."""
@@ -46,7 +48,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, side: int, width: int, embed: int, heads: int):
         super().__init__()
-        self.heads = heads
+        self.heads = check_heads(width, heads)
         places = side**2 + 1
         self.positional_embedding = nn.Parameter(
             torch.randn(places, width) * width**-0.5

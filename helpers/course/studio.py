@@ -83,7 +83,12 @@ class Studio(Panel):
         )  # fmt: skip
         self.seed = w.IntText(value=0, description="seed", layout=wide(200))
         self.steps = w.IntSlider(
-            value=120, min=10, max=400, step=10, description="steps", layout=wide(200)
+            value=Settings().steps,
+            min=10,
+            max=400,
+            step=10,
+            description="steps",
+            layout=wide(200),
         )
         sizes = ["128 x 128", "192 x 128", "128 x 192", "192 x 192", "256 x 256"]
         self.size = self.menu("size", sizes)

@@ -21,6 +21,7 @@ from ..values import generator, number, whole
 from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
+HANDS = ("emoji", "flat emoji", "bold flat emoji", "3-D emoji")  # it learnt these
 
 
 @dataclass

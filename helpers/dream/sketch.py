@@ -1,21 +1,24 @@
-"""A sketch to begin with: DALL-E 1 writes sixteen, the guides choose, the dream paints.
+"""A sketch to begin with: DALL-E 2 draws eight, the guides choose, the dream paints.
 
 What a guide cannot find from a white sheet, such as the hands of a clock, it can keep
-where a drawing shows it. The DALL-E of notebook 07 needs a second or two for that.
+where a drawing shows it. The DALL-E of notebook 08 needs a second or two for that.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..dalle import dalle1
+from ..dalle import unclip
+from ..dalle.dalle1 import liking
 from ..pictures import to_image
+from ..words import is_persian
 from . import drawers, prompts
 from .packed import text_of
-from .settings import AFTER, Settings, is_persian
+from .settings import AFTER, Settings
 
-COUNT = 16
+COUNT = 8
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
 
 
@@ -28,12 +31,23 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
-    caption = text if is_persian(text) else f"emoji of {text}"
-    pictures = dalle1.load(device=device).draw([caption] * COUNT, seed=s.seed)
-    best = pictures[int(dalle1.liking(pictures, text, guides).argmax())]
+    pictures = maker(str(device)).draw(captions(text), s.seed)
+    best = pictures[int(liking(pictures, text, guides).argmax())]
     factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
     start = text_of(to_image(on_sheet(best, size)))
     return replace(s, start=start, rate=max(1e-6, factor * s.rate))
+
+
+@lru_cache(1)
+def maker(device: str) -> unclip.Painter:
+    """DALL-E 2, kept for the next dream."""
+    return unclip.load(device=device)
+
+
+def captions(text: str) -> list[str]:
+    """What DALL-E 2 is told: a text in every hand, or, in Persian, as it is."""
+    hands = [unclip.HANDS[i % len(unclip.HANDS)] for i in range(COUNT)]
+    return [text if is_persian(text) else f"{hand} of {text}" for hand in hands]
 
 
 def on_sheet(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -49,7 +49,16 @@ def test_notes_that_are_missing_or_damaged(small, name, note):
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"who": 1}, {"width": "x"}, {"patch": 0}, {"layers": []}],
+    [
+        {"who": 1},
+        {"width": "x"},
+        {"patch": 0},
+        {"layers": []},
+        {"heads": 3},
+        {"text_heads": 0},
+        {"heads": -1},
+        {"heads": "1"},
+    ],  # fmt: skip
 )
 def test_sizes_of_no_such_model(small, sizes):
     note = json.loads(weights.read(small, "clip")[1]["config"]) | sizes

@@ -13,7 +13,7 @@ import torch
 
 from .. import corpus
 from ..corpus import colours, painted
-from ..dalle import drawings
+from ..dalle import drawings, unclip
 
 AS_IS, TURNS, TURNED = 16, 4, 6  # captions as it is, turns, captions for each turn
 SHAPES = 1200
@@ -104,15 +104,17 @@ def entries(book: dict, device, views: int = VIEWS):
     return rows, steps, which
 
 
-def worth(split, book: dict) -> torch.Tensor:
+def worth(split, book: dict, four: float = 1.0, turned: float = 1.0) -> torch.Tensor:
     """How often each entry of the album is drawn, by chance, against the others.
 
-    Turned drawings count half, clip art, which is of all kinds, two fifths.
+    Turned drawings count half, clip art, which is of all kinds, two fifths. ``four``:
+    times as much for the hands that DALL-E 2 knows, ``turned``: for all that is turned.
     """
     out = []
     for card, turns in zip(split.cards, book["turns"], strict=True):
         many = 0.4 if card["source"] == "openclipart" else 1.0
-        out += [many] + [many / 2] * (len(turns) - 1)
+        many *= four if card["style"] in unclip.HANDS else 1.0
+        out += [many] + [turned * many / 2] * (len(turns) - 1)
     return torch.tensor(out + [0.5] * len(book["shapes"]))
 
 

@@ -1,4 +1,4 @@
-"""A dream that begins with a sketch by DALL-E 1."""
+"""A dream that begins with a sketch by DALL-E 2."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from helpers.tests.dream import tiny
 
 
 class Maker:
-    """Draws white sheets, and what is wished for as the third of sixteen."""
+    """Draws white sheets, and what is wished for as the third of eight."""
 
     asked: list = []
 
@@ -35,14 +35,14 @@ class Eye:
 @pytest.fixture(autouse=True)
 def maker(monkeypatch):
     Maker.asked.clear()
-    monkeypatch.setattr(sketch.dalle1, "load", lambda device: Maker())
+    monkeypatch.setattr(sketch, "maker", lambda device: Maker())
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 64)])
 def test_the_guides_choose_and_the_sheet_has_the_shape_of_the_picture(size):
     s = tiny.settings(prompt="a fish:0.5 | a cup", start="sketch", seed=7, rate=0.5)
     new = sketch.sketched(s, [Eye()], size, torch.device("cpu"))
-    assert Maker.asked == [("emoji of a cup", 16, 7)]
+    assert Maker.asked == [("emoji of a cup", 8, 7)]
     x = to_tensor(unpack(new.start))
     assert x.shape[2] / x.shape[1] == size[0] / size[1]
     assert (

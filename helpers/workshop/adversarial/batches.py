@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from ... import corpus
 from ...corpus import colours, painted
 from ...pictures import on_background
+from ...words import is_persian
 
 SHARES = {"plain": 0.08, "pairs": 0.08, "grounds": 0.08}  # the rest: drawings
 PERSIAN = 0.2  # of the captions, where there is a Persian name
@@ -140,10 +141,6 @@ def precision(device: torch.device):
     """bf16 on a GPU, full floats on a CPU (of which many have no fast bf16)."""
     half = device.type == "cuda"
     return torch.autocast(device.type, torch.bfloat16, enabled=half)
-
-
-def is_persian(text: str) -> bool:
-    return any("\u0600" <= letter <= "\u06ff" for letter in text)
 
 
 class Numbered(Dataset):

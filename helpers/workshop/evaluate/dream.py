@@ -2,7 +2,7 @@
 
 Fifty captions of OpenMoji, drawn by lot, become pictures; the **judge**, which never
 guided, says which of the fifty captions fits each picture. ``vqgan`` is the default of
-the course, ``white`` the same without the sketch of DALL-E 1, ``plain`` with one guide
+the course, ``white`` the same without the sketch of DALL-E 2, ``plain`` with one guide
 on one canvas from noise, ``pixel`` that on raw pixels. Give a last number for fewer
 seeds (``evaluate dream vqgan 1``). The pictures are kept as PNGs, so a stopped run goes
 on.
@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ... import clip, corpus, vqgan
-from ...dalle import dalle1
+from ...dalle import unclip
 from ...dream import Dream, Settings, files
 from ...dream.cutouts import whole
 from ...dream.settings import opening
@@ -68,7 +68,7 @@ def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
     mark = [guide.fingerprint for guide in guides]
     mark += [fingerprint(codes), json.dumps(asdict(wish), sort_keys=True)]
     if opening(wish) == "sketch":
-        mark.append(fingerprint(dalle1.load().model))
+        mark.append(fingerprint(unclip.load().model))
     folder = KEPT / f"{kind}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:16]}"
     pictures, scores = [], []
     for seed in seeds:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from ... import clip, corpus
 from ...dalle import dalle1, drawings, unclip
 from ...metrics import frechet
-from ..recipes.unclip import HANDS
 from . import dream
 from .dalle1 import DRAWN
 
@@ -39,8 +38,8 @@ def made(seeds) -> dict[str, Tensor]:
 def real(count: int) -> tuple[dict[str, Tensor], Tensor]:
     """Real drawings on white: {kind: (N, 3, H, W)}, and ``count`` of another hand."""
     everything, _, _ = drawings.load()
-    hands = everything.select(lambda card: card["style"] in HANDS)
-    others = everything.select(lambda card: card["style"] not in HANDS)
+    hands = everything.select(lambda card: card["style"] in unclip.HANDS)
+    others = everything.select(lambda card: card["style"] not in unclip.HANDS)
     lot = random.Random(2026).sample(range(len(others)), count)
     artist = corpus.load("unseen_artist", progress=False)
     kinds = {"unseen artist": artist.pictures(), "four hands": hands.pictures()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import corpus, gpt, vqgan, weights
 from ...clip.files import merge_ids
 from ...clip.tokenizer import Tokenizer, learn_merges
-from ...dalle import dalle1, drawings
+from ...dalle import dalle1, drawings, unclip
 from ...dalle.dalle1 import stream_words
 from .. import album as albums
 from .. import views as view_tables
@@ -73,6 +73,9 @@ def train(
     vocab: int = 1800,
     views: int = albums.VIEWS,
     plain: bool = False,
+    four: float = 1.0,
+    turned: float = 1.0,
+    memory: float = 0.999,
     init: Path | None = None,
     album: Path | None = None,
     pairs=None,
@@ -82,8 +85,10 @@ def train(
 
     ``album``: captions that were written before; ``pairs``: what ``drawings.load``
     gives, or a part of it; ``init``: a trained DALL-E 1 to go on from; ``views``: of
-    each drawing; ``plain``: of these only the one that is not moved. The file is
-    written every five minutes, so a run may be cut off.
+    each drawing; ``plain``: of these only the one that is not moved; ``four``: how much
+    oftener the hands are drawn that DALL-E 2 knows, ``turned``: what is turned in hue.
+    ``memory``: decay of the moving average of the weights, which is what is kept.
+    The file is written every five minutes, so a run may be cut off.
     """
     torch.manual_seed(seed)
     fast_kernels()
@@ -127,14 +132,15 @@ def train(
             ]
         )
     dev_stream = torch.cat([dev_words, dev_codes], 1)
+    dev_hands = dev_stream[[c["style"] in unclip.HANDS for c in dev.cards]]
     print(f"dalle1: {len(entry)} views, {len(words)} captions", flush=True)
-    weight = albums.worth(split, book).to(device)[entry]
+    weight = albums.worth(split, book, four, turned).to(device)[entry]
     if plain:  # only the first view of every entry, which is the drawing as it is
         moved = torch.zeros(len(entry), dtype=torch.bool, device=device)
         moved[1:] = entry[1:] == entry[:-1]
         weight = weight.masked_fill(moved, 0)
     both = optimisers(model, kind == "cuda")
-    average = Average(model, 0.999)
+    average = Average(model, memory)
     g = torch.Generator(device=device).manual_seed(seed)
     T, middle = c.conditions, c.context // 2
     is_pad = c.codes + len(tokenizer)
@@ -153,14 +159,24 @@ def train(
             "vqgan": codes.card["mark"],
             "dropout": dropout,
             "plain": plain,
+            "four": four,
+            "turned": turned,
             "dev": round(dev_loss(model, dev_stream, c), 4),
+            "dev_hands": round(dev_loss(model, dev_hands, c), 4),
             "minutes": round(clock.spent() / 60, 1),
             "machine": machine(device),
         }
         if before:
             facts["after"] = before.card
         model.load_state_dict(now)
-        print("dalle1:", facts["steps"], "steps, dev", facts["dev"], flush=True)
+        print(
+            "dalle1:",
+            facts["steps"],
+            "steps, dev",
+            facts["dev"],
+            facts["dev_hands"],
+            flush=True,
+        )
         return facts
 
     for step, share in clock:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ... import clip, vqgan, weights
 from ...dalle import drawings
 from ...dalle.diffusion import add_noise, velocity
-from ...dalle.unclip import LARGE, SIZE, Config, Unclip
+from ...dalle.unclip import HANDS, LARGE, SIZE, Config, Unclip
 from .. import album as albums
 from .. import views as view_tables
 from ..muon import Muon, rest_of
@@ -28,7 +28,6 @@ from ..run import (
 )
 
 FILE = "unclip.safetensors"
-HANDS = ("emoji", "flat emoji", "bold flat emoji", "3-D emoji")  # few, but often
 UNTOLD = 0.1  # conditions left out, for guidance
 PEAK = {"prior": 1e-3, "decoder": 2e-3, "upsampler": 2e-3}
 PAINTED = 1500  # views that the up-sampler learns from
