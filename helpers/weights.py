@@ -236,13 +236,15 @@ def find(kind: str, name, others=(), file=None) -> Path:
             f"{path} does not say which {title} it holds: name it, as in "
             f'load("{likely(path.stem, others, next(iter(others)))}", file="{path}").'
         )
-    if str(name) not in names(kind):
+    there = paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+    harmed = os.path.isfile(there) and kind_of(there) == "a damaged file"
+    if str(name) not in names(kind) and not harmed:  # of a harmed one, read tells
         known = ", ".join([*names(kind), *others])
         way = f"choose from {known}" if known else "data/models holds none"
         near = likely(str(name), [*names(kind), *others])
         way += f'; perhaps you mean "{near}"' if near else ""
         raise ValueError(f"There is no {title} called {quoted(str(name))}; {way}.")
-    return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+    return there
 
 
 def likely(text: str, names, other: str = "") -> str:
