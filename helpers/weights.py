@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from . import paths
 from .download import sha256
-from .values import frozen, quoted
+from .values import frozen, quoted, short
 
 HASHES = "hashes.json"  # of each folder of our files: {name: sha256}
 
@@ -179,6 +179,11 @@ def intact(path: Path) -> bool:
     return sha256(path) == note.read_text("utf-8").strip()
 
 
+def titled(name: str) -> str:
+    """A name out of a file, on one line and not too long."""
+    return name if name.isprintable() and len(name) < 120 else short(name, 80)
+
+
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
     """Load a state dict whole; one sentence if it does not fit, or is no numbers."""
     mine = model.state_dict()
@@ -187,7 +192,7 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
     if missing or wrong:
         raise ValueError(
             f"{name} does not fit this model: {len(missing)} names and {len(wrong)} "
-            f"shapes differ, the first is {(missing + wrong)[0]}."
+            f"shapes differ, the first is {titled((missing + wrong)[0])}."
         )
     for key, value in tensors.items():
         if not mine[key].is_floating_point():
