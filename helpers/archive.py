@@ -449,8 +449,8 @@ def table(root) -> dict[str, View]:
     deeper = most is not None and inner[most] > len(views)  # beside it a step, a loss
     if deeper or inner and not views:
         raise Bad(
-            f"holds its weights one table deeper; save the inner table ({quoted(most)}) by "
-            "itself"
+            "holds its weights one table deeper; save the inner table "
+            f"({quoted(most)}) by itself"
         )
     if not views:
         raise Bad("holds no table of weights")

@@ -204,3 +204,12 @@ def test_a_harmed_file_of_ours_is_called_harmed_and_not_unknown(
         path.write_bytes(raw)
         with pytest.raises(ValueError, match="damaged or cut short"):
             weights.read(weights.find(kind, "pocket"), kind)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "n" * 3000, "\x1b[31m"])
+def test_odd_names_in_a_file_stay_on_one_line(small, name):
+    # weights_faults.md 10; a name of a tensor is anything that a stranger typed
+    path = changed(small, {name: torch.zeros(1)})
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        clip.load(path, "cpu")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
