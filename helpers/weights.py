@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import paths
-from .download import sha256
+from .download import noted, sha256
 from .values import frozen, quoted, short
 
 HASHES = "hashes.json"  # of each folder of our files: {name: sha256}
@@ -173,10 +173,10 @@ def intact(path: Path) -> bool:
 
     One without a seal was put there by hand: nobody knows better.
     """
-    note = path.with_name(path.name + ".sha256")
-    if not (path.is_file() and note.is_file()):
-        return path.is_file()
-    return sha256(path) == note.read_text("utf-8").strip()
+    if not path.is_file():
+        return False
+    goal = noted(path)
+    return goal is None or sha256(path) == goal
 
 
 def titled(name: str) -> str:
