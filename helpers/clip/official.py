@@ -232,7 +232,8 @@ def from_transformers(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
         if "self_attn.q_proj" in key:
             names = [key.replace("q_proj", f"{p}_proj") for p in "qkv"]
             parts = [theirs[name] for name in names if name in theirs]
-            if len(parts) < 3 or len({p.shape for p in parts} | {()}) != 2:
+            alike = len({part.shape for part in parts}) == 1 and value.ndim > 0
+            if len(parts) < 3 or not alike:
                 raise ValueError(
                     f"{weights.titled(key)} has no keys and values of its shape: these "
                     "weights are not whole; get them again."
