@@ -320,10 +320,10 @@ def go_on(
         except Exception:
             raise ValueError(f"{source} is damaged or cut short.") from None
         wishes, rows = table.get("wishes", []), table.get("rows")
-    if "start" in changes:  # and not from where it stands
-        old = replace(old, **(table.get("asked") or {}))
         if record.pixels(image) != table.get("pixels"):
             rows = None  # somebody has painted on it: the picture counts
+    if "start" in changes:  # and not from where it stands
+        old = replace(old, **(table.get("asked") or {}))
     if prompt is None:
         last = [p for p in prompts.parse(old.prompt) if p.end == 1]
         prompt = " | ".join(map(str, last)) if last[0].begin else old.prompt
