@@ -21,7 +21,7 @@ from ..values import frozen, number, one_of, short, whole
 from . import prompts, record
 from .loop import Dream, Frame
 from .packed import is_packed, text_of
-from .settings import STARTS, Settings, opening, plan, uses_codes
+from .settings import STARTS, Settings, opening, opening_of_old, plan, uses_codes
 
 KEY = "pictures-and-words"
 SIDE = 224  # pixels of a picture prompt, where no guide says
@@ -133,8 +133,7 @@ def read(path) -> tuple[dict, Settings]:
         raise ValueError(f"{foreign} in full: the seed is missing.")
     try:
         settings = Settings(**rows)
-        if settings.start == "usual" and opening(settings) == "sketch":
-            settings = replace(settings, start="white")  # older than the sketches
+        settings = replace(settings, start=opening_of_old(settings))
         at = int("settings" in table and "guides" in table)
         if at:
             check_record(table, settings)

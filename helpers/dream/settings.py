@@ -324,18 +324,22 @@ def opening(s: Settings):
     """Where these settings start: "white", "noise", "gradient", or what is named here.
 
     "sketch": DALL-E 2 draws first (sketch.py), and its drawing becomes the start. It is
-    the usual start of codes. "dream": the codes of the VQGAN draw first, on white, and
-    the drawer goes on from their picture. It is the usual start of a drawer without
-    codes: squares and strokes alone follow every whim of a guide.
+    the usual one: alone, squares and strokes follow every whim of a guide, and codes
+    find no clock on a white sheet. "dream": the codes of the VQGAN draw first, on
+    white, and another drawer goes on from their picture.
     """
-    codes = s.drawer in drawers.OF_CODES
-    if s.start == "dream" and codes:
+    if s.start == "dream" and s.drawer in drawers.OF_CODES:
         return "white"
     if s.start != "usual":
         return s.start
-    if s.steps < LEAST:
-        return "white"
-    return "sketch" if codes else "dream"
+    return "sketch" if s.steps >= LEAST else "white"
+
+
+def opening_of_old(s: Settings):
+    """Where "usual" began in a PNG: those of today hold their sketch instead."""
+    if s.start != "usual" or s.steps < LEAST:
+        return s.start
+    return "white" if s.drawer in drawers.OF_CODES else "dream"
 
 
 @dataclass(frozen=True)

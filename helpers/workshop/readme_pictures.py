@@ -18,7 +18,7 @@ from ..search import rank
 
 QUERIES = ("a hammer", "a car", "a clock", "ماهی")
 WIDE = 8
-PROMPTS = ("a sunflower", "a frog", "a tropical fish", "a rose")
+PROMPTS = ("a sunflower", "a guitar", "a castle", "a tropical fish")
 CAPTIONS = (  # of every kind, drawn up before anything was seen
     "a red apple", "a green apple", "a blue heart", "a sunflower", "a tree", "a star",
     "a house", "a car", "emoji of a cat face", "3-D emoji of a cat face", "a dog",

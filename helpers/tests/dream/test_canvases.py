@@ -129,6 +129,7 @@ def test_white_is_where_it_begins(guide, codes):  # noqa: F811
 @pytest.mark.parametrize("name", ["pixel", "lines", "fourier"])
 def test_codes_draw_first_and_hand_their_picture_over(name, guide, codes, tmp_path):  # noqa: F811
     more = {"drawer": name, "options": OPTIONS[name], "steps": 10, "spots": ()}
+    more["start"] = "dream"
     dream = start(guide, codes, **more)
     hands = [c.drawer for c in dream.plan]
     assert hands == ["vqgan", "vqgan", None]
@@ -150,19 +151,21 @@ def test_codes_draw_first_and_hand_their_picture_over(name, guide, codes, tmp_pa
 def test_who_dreams_first():
     assert opening(Settings()) == opening(Settings(prompt="ten o’clock")) == "sketch"
     assert opening(Settings(prompt="سیب قرمز")) == "sketch"
-    assert opening(Settings(prompt="سیب", drawer="pixel")) == "dream"
+    assert opening(Settings(prompt="سیب", drawer="pixel")) == "sketch"
     assert opening(Settings(start="dream")) == opening(Settings(steps=9)) == "white"
-    assert opening(Settings(drawer="lines")) == "dream"
+    assert opening(Settings(drawer="lines")) == "sketch"
+    assert opening(Settings(drawer="lines", start="dream")) == "dream"
     assert opening(Settings(drawer="lines", steps=9)) == "white"
     assert opening(Settings(drawer="pixel", start="noise")) == "noise"
-    rows = plan(Settings(drawer="pixel", options={"block": 7}, width=70, height=42))
+    more = {"width": 70, "height": 42, "steps": 80, "start": "dream"}
+    rows = plan(Settings(drawer="pixel", options={"block": 7}, **more))
     assert [(c.width, c.height, c.steps, c.drawer) for c in rows] == [
         (36, 20, 30, "vqgan"),
         (72, 40, 30, "vqgan"),
         (70, 42, 20, None),
     ]
     rows = ((64, 0.5, 1), (128, 0.5, 0.5))
-    rows = plan(Settings(drawer="fourier", canvases=rows))
+    rows = plan(Settings(drawer="fourier", canvases=rows, start="dream"))
     assert [c.width for c in rows] == [64, 128, 64, 128]
     with pytest.raises(ValueError, match="at least|or more"):
         Settings(drawer="pixel", start="dream", steps=4)

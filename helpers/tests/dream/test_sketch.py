@@ -75,12 +75,13 @@ def test_the_sketch_travels_in_the_picture(drawer, tmp_path):
     assert torch.equal(twice.picture, frame.picture)
 
 
-def test_codes_begin_with_a_sketch_and_older_pictures_on_white(tmp_path):
-    given = tiny.settings(drawer="vqgan", steps=10)
+@pytest.mark.parametrize("drawer, old", [("vqgan", "white"), ("pixel", "dream")])
+def test_it_is_the_usual_start_and_older_pictures_keep_theirs(drawer, old, tmp_path):
+    given = tiny.settings(drawer=drawer, steps=10)
     run = tiny.Dream(given, [tiny.guide()], tiny.codes())
     assert len(Maker.asked) == 1 and is_packed(run.settings.start)
-    white = tiny.settings(drawer="vqgan", steps=10, start="white")
-    frame = tiny.Dream(white, [tiny.guide()], tiny.codes()).run(progress=False)
+    before = tiny.settings(drawer=drawer, steps=10, start=old)
+    frame = tiny.Dream(before, [tiny.guide()], tiny.codes()).run(progress=False)
     frame.record["settings"]["start"] = "usual"  # what a picture of old times says
     path = files.save(tmp_path / "old.png", frame)
     again = files.again(path, [tiny.guide()], tiny.codes()).run(progress=False)
