@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import paths
+from .values import quoted
 
 LARGEST = 4 << 30  # bytes that an archive may unpack to; the largest known has 1 GB
 RATIO = 20  # times its own size that it may unpack to; weights hardly shrink at all
@@ -50,7 +51,7 @@ class Name:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"[:60]
+        return " ".join(f"{self.module}.{self.name}".split())[:60]
 
 
 @dataclass(frozen=True)
@@ -448,8 +449,8 @@ def table(root) -> dict[str, View]:
     deeper = most is not None and inner[most] > len(views)  # beside it a step, a loss
     if deeper or inner and not views:
         raise Bad(
-            f'holds its weights one table deeper; save the inner table ("{most}") by '
-            "itself"
+            "holds its weights one table deeper; save the inner table "
+            f"({quoted(most)}) by itself"
         )
     if not views:
         raise Bad("holds no table of weights")

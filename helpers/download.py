@@ -89,11 +89,16 @@ def cached(source: Source, folder: Path) -> Path | None:
     """A file that is here already, and whole; None if there is none."""
     path = folder / source.file
     if path.is_file():
-        note = path.with_name(path.name + ".sha256")
-        noted = note.read_text("utf-8").strip() if note.is_file() else None
-        goal = source.sha256 or noted  # without either, someone put it here by hand
+        # without either, someone put it here by hand
+        goal = source.sha256 or noted(path)
         return path if goal is None or sha256(path) == goal else None
     return hub(source, folder, local_files_only=True) if hubs(source) else None
+
+
+def noted(path: Path) -> str | None:
+    """What the note beside a file gives as its sha256; None without a note."""
+    note = path.with_name(path.name + ".sha256")
+    return note.read_text("utf-8", "replace").strip() if note.is_file() else None
 
 
 def forget(path: Path) -> None:
@@ -108,7 +113,10 @@ def fetch_one(source: Source, folder: Path) -> Path:
     One process at a time fetches a file; who waited takes what the first one got.
     """
     locks = folder / ".locks"
-    locks.mkdir(exist_ok=True)
+    try:
+        locks.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise Refused(f"{locks} cannot be made ({problem.strerror})") from None
     with FileLock(locks / f"{source.file}.lock"):
         if path := cached(source, folder):
             return path
@@ -277,4 +285,5 @@ def explain(problem: Exception) -> str:
     text = (str(chain[-1]) or type(chain[-1]).__name__).split("\n")[0]
     if "broke before" in text or "Consistency" in text:
         return "the connection broke before the end"
-    return f"no answer ({text[:70]})"
+    text = "".join(c for c in text[:70] if c.isprintable())
+    return f"no answer ({text})"

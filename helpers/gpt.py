@@ -107,6 +107,14 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     return logits
 
 
+def pick(logits: Tensor, g, temperature: float, top_k=0, top_p=1.0) -> Tensor:
+    """A token for each row of logits (B, V), drawn by ``g``: (B, 1)."""
+    if temperature < 1e-6:  # so cold that the logits would overflow
+        return logits.argmax(-1, keepdim=True)
+    kept = filter_logits(logits / temperature, top_k, top_p)
+    return torch.multinomial(kept.softmax(-1), 1, generator=g)
+
+
 @torch.no_grad()
 def sample(
     model: GPT,
@@ -138,12 +146,7 @@ def sample(
         if beside is not None:
             told, untold = logits.chunk(2)
             logits = untold + guidance * (told - untold)
-        if temperature == 0:
-            new = logits.argmax(-1, keepdim=True)
-        else:
-            kept = filter_logits(logits / temperature, top_k, top_p)
-            new = torch.multinomial(kept.softmax(-1), 1, generator=g)
-        new = new.to(start.device)
+        new = pick(logits, g, temperature, top_k, top_p).to(start.device)
         tokens = torch.cat([tokens, new], dim=1)
         new = new if beside is None else new.repeat(2, 1)
     return tokens

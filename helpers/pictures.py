@@ -15,10 +15,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from . import paths
+from .values import flag, whole
 
 MAX_PIXELS = 50_000_000  # a larger picture is refused as a decompression bomb
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look
 BITS = (1, 8, 10, 12, 14, 16)  # depths that cameras and scanners give
+LARGEST = 2**30  # pixels a side
 LONGEST = 200  # letters of a name that a sentence shows
 NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
 PATHS = (str, os.PathLike)
@@ -39,7 +41,7 @@ def read_picture(source, size: int | None = None, bgr: bool = False) -> Image.Im
     one sentence for what cannot be read.
     """
     if isinstance(source, (np.ndarray, Tensor)):
-        image = from_array(source, bgr)
+        image = from_array(source, flag("bgr", bgr))
     elif bgr:
         raise ValueError("bgr=True goes with arrays; a file knows its own colours.")
     elif isinstance(source, Image.Image):
@@ -51,7 +53,8 @@ def read_picture(source, size: int | None = None, bgr: bool = False) -> Image.Im
             "A picture must be a path, bytes or a PIL image, an array or a tensor, not "
             f"{type(source).__name__}."
         )
-    if size and max(image.size) > size:
+    size = LARGEST if size is None else whole("size", size, 1, LARGEST)
+    if max(image.size) > size:
         image.thumbnail((size, size), Image.LANCZOS)
     return image
 
@@ -128,7 +131,9 @@ def file_at(source, what: str):
     """The open file at a path. Raises ValueError with one sentence."""
     path = paths.given(source)
     if "://" in what:
-        raise ValueError(f"{what} is an address, not a file: download the picture.")
+        local = what.lower().startswith("file:")
+        way = "write its path alone" if local else "download the picture"
+        raise ValueError(f"{what} is an address, not a file: {way}.")
     if os.path.isdir(path):
         raise ValueError(f"{what} is a folder, not a picture.")
     if os.path.exists(path) and not os.path.isfile(path):
@@ -318,8 +323,8 @@ def values_of(x: np.ndarray) -> np.ndarray:
     if low < -NOISE or high > 1 + NOISE:
         hint = "undo its normalisation" if low < 0 else "divide by 255 or give uint8"
         raise ValueError(
-            f"A picture of floats lies in [0, 1], this one goes from {low:.3g} to "
-            f"{high:.3g}: {hint}."
+            f"A picture of floats lies in [0, 1], this one goes from {low:.5g} to "
+            f"{high:.5g}: {hint}."
         )
     return (x.astype(np.float32).clip(0, 1) * 255).round().astype(np.uint8)
 
@@ -354,6 +359,8 @@ def to_tensor(source, size: int | None = None, bgr: bool = False) -> Tensor:
     from torchvision.transforms.functional import pil_to_tensor
 
     image = read_picture(source, bgr=bgr)
+    if size is not None:
+        size = whole("size", size, 1, 4096)
     return pil_to_tensor(resize_and_crop(image, size) if size else image).float() / 255
 
 

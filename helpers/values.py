@@ -7,7 +7,9 @@ import math
 import numbers
 import operator
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def short(value, size: int = 40) -> str:
@@ -49,6 +51,8 @@ def generator(seed, what: str = "The seed") -> torch.Generator:
 
 def number(what: str, value, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number from ``low`` to ``high``. Raises ValueError with one sentence."""
+    if isinstance(value, (np.ndarray, Tensor)) and not value.ndim:
+        value = value.item()
     good = isinstance(value, numbers.Real) and not isinstance(value, bool)
     try:
         found = float(value) if good else math.nan
@@ -81,6 +85,54 @@ def quoted(value) -> str:
     if isinstance(value, str) and len(value) < 40 and value.isprintable():
         return f'"{value}"'
     return short(value)
+
+
+def members(value) -> list | None:
+    """What a list, an iterator, a table's column ... holds; None for a single thing."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        return None
+    try:
+        return list(value)
+    except TypeError:  # an array without dimensions, too
+        return None
+
+
+def tensor(what: str, value) -> Tensor:
+    """A tensor, also out of lists and arrays. Raises ValueError with one sentence."""
+    try:
+        return value if isinstance(value, Tensor) else torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(
+            f"{what} are numbers in a tensor, not {short(value)}."
+        ) from None
+
+
+def ready(model):
+    """A CLIP that is loaded. Raises ValueError with one sentence for its name, say."""
+    if not hasattr(model, "embed_images"):
+        raise ValueError(
+            f"What looks here is a ready CLIP, not {type(model).__name__}: clip.load()."
+        )
+    return model
+
+
+def alike(a, b) -> tuple[Tensor, Tensor]:
+    """Vectors (..., D) and (M, D) as floats of one width, on the device of the first.
+
+    Raises ValueError with one sentence for what is none, and for two widths.
+    """
+    a, b = tensor("Vectors", a), tensor("Vectors", b)
+    if not a.ndim or b.ndim != 2 or a.is_complex() or b.is_complex():
+        raise ValueError(
+            "Vectors are floats of the shape (N, D), not "
+            f"{tuple(a.shape)} and {tuple(b.shape)}."
+        )
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"These vectors have {a.shape[-1]} and {b.shape[-1]} numbers: they come "
+            "from two models; let one model make both."
+        )
+    return a.float(), b.to(a.device).float()
 
 
 def rows(what: str, value, form: str) -> tuple:

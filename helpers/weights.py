@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import paths
-from .download import sha256
-from .values import frozen, quoted
+from .download import noted, sha256
+from .values import frozen, quoted, short
 
 HASHES = "hashes.json"  # of each folder of our files: {name: sha256}
 
@@ -173,10 +173,15 @@ def intact(path: Path) -> bool:
 
     One without a seal was put there by hand: nobody knows better.
     """
-    note = path.with_name(path.name + ".sha256")
-    if not (path.is_file() and note.is_file()):
-        return path.is_file()
-    return sha256(path) == note.read_text("utf-8").strip()
+    if not path.is_file():
+        return False
+    goal = noted(path)
+    return goal is None or sha256(path) == goal
+
+
+def titled(name: str) -> str:
+    """A name out of a file, on one line and not too long."""
+    return name if name.isprintable() and len(name) < 120 else short(name, 80)
 
 
 def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
@@ -187,7 +192,7 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
     if missing or wrong:
         raise ValueError(
             f"{name} does not fit this model: {len(missing)} names and {len(wrong)} "
-            f"shapes differ, the first is {(missing + wrong)[0]}."
+            f"shapes differ, the first is {titled((missing + wrong)[0])}."
         )
     for key, value in tensors.items():
         if not mine[key].is_floating_point():
@@ -236,13 +241,15 @@ def find(kind: str, name, others=(), file=None) -> Path:
             f"{path} does not say which {title} it holds: name it, as in "
             f'load("{likely(path.stem, others, next(iter(others)))}", file="{path}").'
         )
-    if str(name) not in names(kind):
+    there = paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+    harmed = os.path.isfile(there) and kind_of(there) == "a damaged file"
+    if str(name) not in names(kind) and not harmed:  # of a harmed one, read tells
         known = ", ".join([*names(kind), *others])
         way = f"choose from {known}" if known else "data/models holds none"
         near = likely(str(name), [*names(kind), *others])
         way += f'; perhaps you mean "{near}"' if near else ""
         raise ValueError(f"There is no {title} called {quoted(str(name))}; {way}.")
-    return paths.MODELS / f"{start_of(kind)}{name}.safetensors"
+    return there
 
 
 def likely(text: str, names, other: str = "") -> str:

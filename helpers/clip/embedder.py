@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from .. import pictures, weights, words
 from ..device import pick_device
 from ..download import sha256
-from ..values import whole
+from ..values import alike, flag, whole
 from . import fast, files, official
 from .tokenizer import check_texts
 
@@ -121,7 +121,11 @@ class Embedder:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def probabilities(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Softmax over the texts of the scaled cosines: (N, D), (M, D) -> (N, M)."""
+        """Softmax over the texts of the scaled cosines: (N, D), (M, D) -> (N, M).
+
+        Raises ValueError with one sentence for vectors of two models.
+        """
+        images, texts = alike(images, texts)
         return (self.model.scale().item() * images @ texts.T).softmax(dim=-1)
 
 
@@ -147,7 +151,7 @@ def load(name: str = "pocket", device=None, file=None, bf16: bool = False) -> Em
     the precision, about twice the speed on a GPU. Raises ValueError, FileNotFoundError,
     ConnectionError or (no such device) RuntimeError with one sentence.
     """
-    device = pick_device(device)
+    device, bf16 = pick_device(device), flag("bf16", bf16)
     if isinstance(name, str) and name in official.OFFICIAL:
         model, tokenizer, card, path = official.load(name, file)
     else:

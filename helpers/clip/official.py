@@ -223,14 +223,21 @@ def from_transformers(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """transformers' CLIPModel -> OpenAI's names.
 
     Queries, keys and values are stacked into one matrix; the two projections are
-    stored the other way round.
+    stored the other way round. Raises ValueError with one sentence.
     """
     ours: dict[str, Tensor] = {}
     for key, value in theirs.items():
         if key.endswith("position_ids") or re.search(r"self_attn\.[kv]_proj", key):
             continue
         if "self_attn.q_proj" in key:
-            parts = [theirs[key.replace("q_proj", f"{p}_proj")] for p in "qkv"]
+            names = [key.replace("q_proj", f"{p}_proj") for p in "qkv"]
+            parts = [theirs[name] for name in names if name in theirs]
+            alike = len({part.shape for part in parts}) == 1 and value.ndim > 0
+            if len(parts) < 3 or not alike:
+                raise ValueError(
+                    f"{weights.titled(key)} has no keys and values of its shape: these "
+                    "weights are not whole; get them again."
+                )
             value = torch.cat(parts)
             kind = key.rsplit(".", 1)[1]
             key = key.replace(f"self_attn.q_proj.{kind}", f"attn.in_proj_{kind}")

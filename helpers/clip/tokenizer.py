@@ -14,6 +14,7 @@ import ftfy
 import regex
 import torch
 
+from ..values import members
 from ..words import fold
 
 WORD = regex.compile(
@@ -182,15 +183,15 @@ def check_texts(texts) -> list[str]:
     """One text or several as a list; for anything else one sentence (TypeError)."""
     if isinstance(texts, str):
         return [texts]
-    if texts is None or not hasattr(texts, "__iter__"):
+    rows = members(texts)
+    if rows is None:
         raise TypeError(
             f"Expected a text or a list of texts, got {type(texts).__name__}."
         )
-    texts = list(texts)
-    for place, text in enumerate(texts):
+    for place, text in enumerate(rows):
         if not isinstance(text, str):
             raise TypeError(
                 f"Text number {place} is not a string but {type(text).__name__}: "
                 f"{str(text)[:40]!r}."
             )
-    return texts
+    return rows

@@ -59,7 +59,7 @@ def read_pairs(folder) -> tuple[list[Path], list[str]]:
             continue
         name, caption = cells[0], ", ".join(cells[1:]).strip(" ,")
         place = f"Line {n} of {table}"
-        if not (name and caption):
+        if not (name and words.fold(caption)):
             raise ValueError(f"{place} needs a file name, a comma and a caption.")
         if not os.path.isfile(folder / name):
             raise ValueError(
@@ -156,7 +156,7 @@ def tune(folder, model: Embedder, out, share: float = 0.5, steps: int = 100) -> 
     out = paths.given(out)
     if out.suffix != ".safetensors":
         raise ValueError(f"{out} must end in .safetensors, or no load would know it.")
-    if out.exists() and not tuned(out):
+    if os.path.exists(out) and not tuned(out):  # False for a name that is too long
         raise ValueError(f"{out} is there and no tuned model: choose another name.")
     found, captions = read_pairs(folder)
     weights.check_writable(out)

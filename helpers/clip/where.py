@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..values import whole
+from ..values import ready, whole
 from .tokenizer import check_texts
 
 
@@ -44,7 +44,7 @@ def where(model, picture, texts, cells: int = 6, window: int = 2) -> Tensor:
             f"A window of {window} cells does not fit a grid of {cells} a side: choose "
             f"cells from 2 and a window from 1 to cells - 1."
         )
-    x = model.preprocess(picture)
+    x = ready(model).preprocess(picture)
     side = x.shape[-1]
     K = covers(cells, window)
     hidden = F.interpolate(K[:, None], (side, side), mode="nearest")  # (K, 1, S, S)

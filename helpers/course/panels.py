@@ -23,6 +23,7 @@ from ..words import fold
 from .plots.style import BLUE
 
 SMALL = "font-size:12px;line-height:1.35;overflow-wrap:anywhere"
+MOST = 600  # letters of a status
 FAINT = "rgba(128,128,128,.35)"  # a line that shows on white and on black
 
 
@@ -114,15 +115,15 @@ def gallery(pictures, titles: list[str], notes: list[str]) -> str:
     )
 
 
-def chart(picture, words: str, table: dict[str, float]) -> str:
-    """A picture beside the probability of each class, {name: share of 1}."""
+def chart(picture, words: str, table: list[tuple[str, float]]) -> str:
+    """A picture beside the probability of each class, (name, share of 1) each."""
     rows = [
         f'<div dir="auto" style="text-align:right">{html.escape(name)}</div>'
         f'<div style="background:{FAINT};border-radius:2px;height:14px">'
         f'<div style="background:{BLUE};border-radius:2px;height:14px;'
         f'width:{100 * share:.1f}%"></div></div>'
         f"<div>{100 * share:.0f} %</div>"
-        for name, share in table.items()
+        for name, share in table
     ]
     size = "max-width:240px;max-height:240px;border-radius:3px"
     return (
@@ -155,7 +156,12 @@ def sentence(error: BaseException) -> str:
     lines = str(text).strip().splitlines() or [""]
     if not lines[0]:
         return f"That did not work ({type(error).__name__}); change a field, try again."
-    return lines[0] if len(lines[0]) <= 240 else f"{lines[0][:239]}…"
+    return brief(lines[0], 240)
+
+
+def brief(text: str, most: int) -> str:
+    """A text of at most so many letters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class Panel(w.VBox):
@@ -192,6 +198,7 @@ class Panel(w.VBox):
 
     def say(self, text: str) -> None:
         """Write the status: plain text, never read as HTML or as a formula."""
+        text = brief(text.encode("utf-8", "replace").decode(), MOST)
         self.status.value = html.escape(text, quote=False)
 
     def enter(self, field, content: dict, buffers) -> None:
@@ -306,6 +313,7 @@ class Upload(w.HBox):
 
 # -- the panels -------------------------------------------------------------------
 
+LONG = 80  # letters of a class or a file name that are shown
 UNSURE = 0.5  # a best class below this probability is called a guess
 
 
@@ -331,8 +339,13 @@ class SearchPanel(Panel):
     title = "Search panel: type a caption, English or Persian, and press Search"
 
     def __init__(self, model, pictures, vectors, names, query: str = "a red apple"):
+        if not len(pictures) == len(vectors) == len(names):
+            raise ValueError(
+                f"Each picture has its vector and its name, but there are "
+                f"{len(pictures)}, {len(vectors)} and {len(names)}."
+            )
         self.model, self.pictures = model, pictures
-        self.vectors, self.names = vectors, names
+        self.vectors, self.names = vectors, [str(name) for name in names]
         self.query = w.Text(
             value=query, placeholder="a caption, English or Persian", layout=wide(260)
         )
@@ -349,6 +362,8 @@ class SearchPanel(Panel):
         text = fold(self.query.value, persian=False)
         if not text:
             return "Type a caption first."
+        if not self.names:
+            return "There is no picture to search in."
         best, scores = rank(self.model, self.vectors, text, self.count.value)
         titles = [plain(self.names[i]) for i in best]
         shown = [self.pictures[i] for i in best]
@@ -391,6 +406,8 @@ class ClassifyPanel(Panel):
 
     def run(self) -> str:
         names = zeroshot.check_classes(re.sub("[،，、;؛\n]", ",", self.classes.value))
+        if not (self.own.picture or self.pictures):
+            return "Upload a picture first."
         name = self.own.name or str(self.picture.value)
         picture = self.own.picture or self.pictures[self.picture.value]
         weights = zeroshot.classifier(self.model, names, self.template.value)
@@ -399,9 +416,10 @@ class ClassifyPanel(Panel):
         table = dict(zip(names, probabilities, strict=True))
         table = dict(sorted(table.items(), key=lambda row: -row[1]))
         shown = dict(list(table.items())[: self.most])
-        self.image.value = chart(read_picture(picture, 400), name, shown)
-        best, share = next(iter(table.items()))
-        said = f"{name}: {best}, {100 * share:.0f} %"
+        rows = [(brief(each, LONG), share) for each, share in shown.items()]
+        self.image.value = chart(read_picture(picture, 400), name, rows)
+        best, share = rows[0]
+        said = f"{brief(name, LONG)}: {best}, {100 * share:.0f} %"
         if share < UNSURE:
             said += "; that is a guess, none of the classes stands out"
         if len(table) > len(shown):
@@ -454,7 +472,7 @@ class IndexPanel(Panel):
             words, 12, picture, minus, self.weight.value, self.distinct.value
         )
         titles = [plain(h.name) for h in hits]
-        seen = [self.show(h.place) for h in hits]
+        seen = [read_picture(self.show(h.place)) for h in hits]
         self.image.value = gallery(seen, titles, [f"{h.score:.2f}" for h in hits])
         kind = "words and picture" if words and picture else "picture"
         by = f" by {kind}" if picture else ""

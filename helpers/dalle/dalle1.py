@@ -14,7 +14,7 @@ from ..clip import Embedder
 from ..clip.files import merges
 from ..clip.tokenizer import Tokenizer, check_texts
 from ..device import pick_device
-from ..values import generator, number, short, whole
+from ..values import generator, number, ready, tensor, whole
 
 
 class Dalle1:
@@ -103,12 +103,7 @@ class Dalle1:
     def check_codes(self, codes) -> Tensor:
         """Codes as whole numbers on the device. Raises ValueError with one sentence."""
         last = self.model.config.codes - 1
-        try:
-            codes = torch.as_tensor(codes)
-        except (TypeError, ValueError, RuntimeError):
-            raise ValueError(
-                f"Codes are a tensor of whole numbers, not {short(codes)}."
-            ) from None
+        codes = tensor("Codes", codes)
         if codes.is_floating_point() or codes.is_complex():
             raise ValueError(f"Codes are whole numbers, not {codes.dtype}.")
         codes = codes.long()
@@ -143,7 +138,7 @@ class Dalle1:
 
         Returns (pictures (count, 3, H, W), cosines (count,)).
         """
-        count = whole("The number of pictures", count, 1, 4096)
+        count, guide = whole("The number of pictures", count, 1, 4096), ready(guide)
         pictures = self.draw([caption] * count, seed=seed, **knobs)
         cosine = liking(pictures, caption, [guide])
         order = cosine.argsort(descending=True)
@@ -180,11 +175,7 @@ class Dalle1:
         for _ in range(c.conditions - 1):
             logits = self.model(new, cache, first=c.context // 2)[:, -1, c.codes :]
             logits = logits[:, : len(tokenizer)].float().cpu()
-            if temperature == 0:
-                word = logits.argmax(-1, keepdim=True)
-            else:
-                kept = gpt.filter_logits(logits / temperature, 0, top_p)
-                word = torch.multinomial(kept.softmax(-1), 1, generator=g)
+            word = gpt.pick(logits, g, temperature, 0, top_p)
             found.append(word)
             new = (word + c.codes).to(self.device)
         rows = torch.cat(found, 1).tolist() if len(codes) else []

@@ -17,7 +17,7 @@ from .. import clip, vqgan, weights
 from ..blocks import Attention, Transformer
 from ..clip.tokenizer import check_texts
 from ..device import pick_device
-from ..values import generator, number, whole
+from ..values import LARGEST_SEED, generator, number, short, tensor, whole
 from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
@@ -276,13 +276,16 @@ class Painter:
         c = self.model.config
         return c.latent, c.grid, c.grid
 
-    def check_pair(self, latents: Tensor, seen: Tensor) -> None:
-        check_shape("Latents", latents, *self.places)
+    def pair(self, latents, seen) -> tuple[Tensor, Tensor]:
+        """Latents and the embeddings they belong to, checked."""
+        latents = floats("Latents", latents, *self.places).to(self.device)
+        seen = floats("Embeddings", seen, self.model.config.embed)
         if len(latents) != len(seen):
             raise ValueError(
                 f"Each embedding needs its own latents: {len(seen)} embeddings came "
                 f"with {len(latents)}."
             )
+        return latents, seen
 
     def noise(self, seed: int, *shape: int) -> Tensor:
         """Drawn on the CPU, so that a seed means the same everywhere."""
@@ -315,8 +318,7 @@ class Painter:
 
     def velocity(self, seen: Tensor, guidance: float):
         """The decoder's velocity under guidance, as a function of (x_t, t)."""
-        check_shape("Embeddings", seen, self.model.config.embed)
-        seen = self.long(seen)
+        seen = self.long(floats("Embeddings", seen, self.model.config.embed))
 
         def network(x, t, told):
             return self.model.decoder(x, t, as_many(seen, x), told)
@@ -338,20 +340,13 @@ class Painter:
         ``watch``: called with (step, clean latents) after each step. Raises ValueError
         for knobs out of range and other shapes.
         """
-        check_shape("Embeddings", seen, self.model.config.embed)
         if start is None:
+            seen = floats("Embeddings", seen, self.model.config.embed)
             start = self.noise(seed, len(seen), *self.places)
-        self.check_pair(start, seen)
+        start, seen = self.pair(start, seen)
         if not len(seen):
             return start
-        return ddim(
-            self.velocity(seen, guidance),
-            start.to(self.device),
-            steps,
-            "v",
-            None,
-            watch,
-        )
+        return ddim(self.velocity(seen, guidance), start, steps, "v", None, watch)
 
     @torch.no_grad()
     def paint(self, latents: Tensor) -> Tensor:
@@ -360,7 +355,7 @@ class Painter:
         Each latent first becomes the nearest code, so that nothing is painted that the
         VQGAN has not learnt.
         """
-        check_shape("Latents", latents, *self.places)
+        latents = floats("Latents", latents, *self.places).to(self.device)
         z = latents * self.model.decoder.spread + self.model.decoder.mean
         codes = self.vqgan.quantize.nearest(z)
         return ((self.vqgan.from_codes(codes) + 1) / 2).clamp(0, 1)
@@ -368,7 +363,7 @@ class Painter:
     @torch.no_grad()
     def latents(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, 128, 128) float in [0, 1] -> latents (B, L, n, n)."""
-        check_pictures("Pictures", pictures, LARGE)
+        pictures = check_pictures("Pictures", pictures, LARGE)
         z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
         return (z - self.model.decoder.mean) / self.model.decoder.spread
 
@@ -376,12 +371,12 @@ class Painter:
         self, small: Tensor, seed: int = 0, steps: int = 6, blur: float = 0.1
     ) -> Tensor:
         """(B, 3, 64, 64) -> (B, 3, 128, 128), both float in [0, 1]."""
-        check_pictures("Small pictures", small, SIZE)
+        small = check_pictures("Small pictures", small, SIZE)
         blur = number("The blur", blur, 0, 1)
         small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
-        noised = add_noise(small, self.noise(seed + 1, *small.shape), level)
-        x = self.noise(seed + 2, len(small), 3, LARGE, LARGE)
+        noised = add_noise(small, self.noise(a_seed(seed, 1), *small.shape), level)
+        x = self.noise(a_seed(seed, 2), len(small), 3, LARGE, LARGE)
 
         def said_by(x, t):
             return self.model.upsampler(x, t, noised, level)
@@ -417,15 +412,28 @@ class Painter:
 
     def recover(self, latents: Tensor, seen: Tensor, steps: int = 40) -> Tensor:
         """The noise from which the decoder draws these latents again (§3.2)."""
-        self.check_pair(latents, seen)
+        latents, seen = self.pair(latents, seen)
         return ddim_back(self.velocity(seen, 1.0), latents, steps, "v")
 
 
 def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """On the sphere from a to b (slerp): (..., D), ``share`` from 0 to 1."""
+    """On the sphere from a to b (slerp): (..., D), ``share`` from 0 to 1.
+
+    Raises ValueError with one sentence for vectors or shares that do not fit.
+    """
+    a, b = (tensor("Embeddings", x).float() for x in (a, b))
+    share = tensor("Shares", share).to(a.device)
+    try:
+        torch.broadcast_shapes(a.shape, b.shape, (*share.shape, 1))
+    except RuntimeError:
+        raise ValueError(
+            f"Embeddings {tuple(a.shape)} and {tuple(b.shape)} and shares "
+            f"{tuple(share.shape)} do not fit together."
+        ) from None
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"Shares lie from 0 to 1, not at {short(share)}.")
     a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
     angle = (a * b).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
-    share = torch.as_tensor(share, device=a.device)
     if share.ndim:
         share = share[..., None]
     return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
@@ -436,18 +444,24 @@ def as_many(rows: Tensor, x: Tensor) -> Tensor:
     return rows.repeat(len(x) // max(len(rows), 1), 1)
 
 
-def check_pictures(what: str, x: Tensor, side: int) -> None:
-    """Raises ValueError unless x is floats (B, 3, side, side) in [0, 1]."""
-    check_shape(what, x, 3, side, side)
+def a_seed(seed, after: int = 0) -> int:
+    """A seed, or one of those after it; behind the largest comes 0 again."""
+    return (whole("The seed", seed, 0, LARGEST_SEED) + after) % (LARGEST_SEED + 1)
+
+
+def check_pictures(what: str, x, side: int) -> Tensor:
+    """Floats (B, 3, side, side) in [0, 1]. Raises ValueError with one sentence."""
+    x = floats(what, x, 3, side, side)
     low, high = (float(n) for n in x.aminmax()) if x.numel() else (0.0, 1.0)
     if not -0.01 <= low <= high <= 1.01:  # painting overshoots a little
         raise ValueError(
             f"{what} lie in [0, 1] here, these go from {low:.3g} to {high:.3g}."
         )
+    return x
 
 
-def check_shape(what: str, x: Tensor, *shape: int) -> None:
-    """Raises ValueError unless x is floats of the shape (B, *shape)."""
+def floats(what: str, x, *shape: int) -> Tensor:
+    """Finite floats of the shape (B, *shape). Raises ValueError with one sentence."""
     if not isinstance(x, Tensor):
         raise ValueError(f"{what} are a tensor, not {type(x).__name__}.")
     if x.shape[1:] != shape or not x.is_floating_point():
@@ -456,6 +470,9 @@ def check_shape(what: str, x: Tensor, *shape: int) -> None:
             f"{what} are floats of shape (B, {wanted}) here, not {x.dtype} of shape "
             f"{tuple(x.shape)}."
         )
+    if not x.isfinite().all():
+        raise ValueError(f"{what} hold values that are no numbers (NaN or inf).")
+    return x.float()
 
 
 def load(name: str = "unclip", device=None) -> Painter:

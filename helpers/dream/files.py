@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import clip, paths
 from ..device import pick_device
 from ..pictures import array, to_image
-from ..values import frozen, one_of, short, whole
+from ..values import frozen, number, one_of, short, whole
 from . import prompts, record
 from .loop import Dream, Frame
 from .packed import is_packed, text_of
@@ -31,7 +31,7 @@ MOST_PIXELS = 2**25  # no drawing of ours is larger
 def write(path, data: bytes) -> Path:
     """Write a file whole or not at all. Raises PermissionError with one sentence."""
     path = paths.given(path)
-    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    part = path.parent / f".{os.getpid()}-{threading.get_ident()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -176,6 +176,10 @@ def check_record(table: dict, settings: Settings) -> None:
         raise ValueError("it names no guides")
     if not isinstance(table["versions"], dict) or len(table["wishes"]) > prompts.MOST:
         raise ValueError("versions or wishes are missing")
+    if asked := table.setdefault("asked", None):  # none in an older file
+        one_of("start", asked["start"], ("usual", "sketch"))
+        rate = number("rate", asked["rate"], 1e-6, 1e3)
+        table["asked"] = {"start": asked["start"], "rate": rate}
     table["wishes"] = [record.wish_of(row) for row in table["wishes"]]
     table["rows"] = frozen(table["rows"])
 
@@ -199,7 +203,8 @@ def changed(settings: Settings, changes: dict) -> Settings:
 def again(path, guides=None, vqgan=None, **changes) -> Dream:
     """The run that made a PNG, ready to start; ``changes`` replace settings.
 
-    Without changes it ends with the very step that was saved. ``guides``, ``vqgan``:
+    Without changes it ends with the very step that was saved; with some, a sketch to
+    begin with is drawn anew. ``guides``, ``vqgan``:
     ready models, which must be those that drew it. Raises FileNotFoundError or
     ValueError with one sentence if the file does not hold all that decided its picture,
     or if these are other models; other versions or devices are said in a warning.
@@ -214,6 +219,8 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
         raise ValueError(
             f"{path} cannot be drawn again: its {by[0]} were put into the run by hand."
         )
+    if changes:
+        settings = replace(settings, **(table["asked"] or {}))
     settings = changed(settings, changes)
     device = guides[0].device if guides else pick_device()
     if guides is None:
@@ -314,6 +321,8 @@ def go_on(
         wishes, rows = table.get("wishes", []), table.get("rows")
         if record.pixels(image) != table.get("pixels"):
             rows = None  # somebody has painted on it: the picture counts
+    if "start" in changes:  # and not from where it stands
+        old = replace(old, **(table.get("asked") or {}))
     if prompt is None:
         last = [p for p in prompts.parse(old.prompt) if p.end == 1]
         prompt = " | ".join(map(str, last)) if last[0].begin else old.prompt

@@ -91,7 +91,9 @@ class Dream:
         if wishes:
             prompts.check([*prompts.parse(s.prompt), *wishes])
         rows = [record.wish_row(wish, fit, side) for wish in wishes]
+        asked = None
         if opening(s) == "sketch":
+            asked = {"start": s.start, "rate": s.rate}
             s = sketched(s, self.guides, fit, device)
         self.settings = s = record.pack_settings(s, fit, side)
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
@@ -111,6 +113,7 @@ class Dream:
         self.record = {
             "format": record.FORMAT,
             "settings": asdict(s),
+            "asked": asked,  # before the sketch became the start
             "guides": record.guide_rows(self.guides),
             "vqgan": record.vqgan_row(vqgan if uses_codes(s) else None),
             "wishes": rows,

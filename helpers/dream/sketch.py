@@ -40,8 +40,13 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
 
 @lru_cache(1)
 def maker(device: str) -> unclip.Painter:
-    """DALL-E 2, kept for the next dream."""
-    return unclip.load(device=device)
+    """DALL-E 2, kept for the next dream. Raises ValueError with one sentence."""
+    try:
+        return unclip.load(device=device)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(
+            f'DALL-E 2 cannot sketch: start="white" needs none. {error}'
+        ) from None
 
 
 def captions(text: str) -> list[str]:

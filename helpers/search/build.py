@@ -1,5 +1,6 @@
 """The work of a long build: embed what is new, and keep it in a file meanwhile."""
 
+import os
 import time
 import warnings
 
@@ -22,7 +23,7 @@ class Kept:
         self.index = type(index)(index.model, base=index.base)
         self.saved, self.pause = time.monotonic(), PAUSE
         if self.file:
-            if self.file.exists():
+            if os.path.exists(self.file):
                 self.index = type(index).load(self.file, index.model)
             self.index.save(self.file)  # if that fails, then before the work
 

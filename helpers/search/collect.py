@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from .. import corpus, paths
 from ..pictures import PATHS, one_or_many, plain
+from ..values import members, short
 
 
 @dataclass
@@ -52,8 +54,8 @@ def collect(pictures, names=None, first: int = 0):
     if not rows:
         raise ValueError("The collection is empty: there is no picture to index.")
     if names is not None:
-        one = isinstance(names, str) or not hasattr(names, "__iter__")
-        names = [str(n) for n in ([names] if one else names)]
+        several = members(names)
+        names = [titled(n) for n in ([names] if several is None else several)]
         if len(names) != len(rows):
             raise ValueError(f"There are {len(rows)} pictures but {len(names)} names.")
     items = []
@@ -63,6 +65,13 @@ def collect(pictures, names=None, first: int = 0):
         name = names[place] if names else file or str(first + place)
         items.append(Item(name, file or row, file, bool(names)))
     return items, [], None
+
+
+def titled(name) -> str:
+    """A name that was given, as text: a text, a path or a number."""
+    if isinstance(name, (*PATHS, Integral)) and not isinstance(name, bool):
+        return str(name)
+    raise ValueError(f"A name is text, a path or a whole number, not {short(name)}.")
 
 
 def absolute(path) -> str:

@@ -4,10 +4,8 @@ Dims: N pictures, D embedding, k answers. Similarity is the cosine; nearest neig
 are faiss's: exact for small collections, HNSW or IVF for large ones.
 """
 
-import operator
 import os
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..pictures import PATHS, plain
+from ..values import alike, flag, members, number, ready, whole
 from ..words import fold
 from . import storage
 from .build import Kept, embed
@@ -69,11 +68,7 @@ class ImageIndex:
         self, model, names=(), vectors: Tensor | None = None, skipped=(), keys=None,
         base=None,
     ):  # fmt: skip
-        if not hasattr(model, "embed_images"):
-            raise ValueError(
-                f"An index needs a ready CLIP, not {type(model).__name__}: clip.load()."
-            )
-        self.model, self.names = model, list(names)
+        self.model, self.names = ready(model), list(names)
         if vectors is None:
             vectors = torch.empty(0, model.model.config.embed)
         self.vectors, self.skipped = vectors, list(skipped)
@@ -131,6 +126,7 @@ class ImageIndex:
         changed. Names need not differ; ``replace``: a picture takes the place of those
         that had its name. Raises as ``build`` does.
         """
+        replace = flag("replace", replace)
         items, refused, folder = collect(pictures, names, first=len(self))
         if self.base is None and not len(self):
             self.base = folder
@@ -203,8 +199,8 @@ class ImageIndex:
 
     def remove(self, names) -> None:
         """Forget pictures by name. Raises KeyError with one sentence if unknown."""
-        one = isinstance(names, PATHS) or not hasattr(names, "__iter__")
-        names = {str(name) for name in ([names] if one else names)}
+        several = None if isinstance(names, PATHS) else members(names)
+        names = {str(name) for name in ([names] if several is None else several)}
         unknown = sorted(names - set(self.names), key=str)
         if unknown:
             raise KeyError(f"The index holds no picture named {unknown[0]!r}.")
@@ -309,8 +305,7 @@ class ImageIndex:
         vector is taken away at half strength. All parts are unit vectors; so is the
         result. Raises ValueError with one sentence for an empty query.
         """
-        if not (isinstance(weight, Real) and 0 <= weight <= 1):
-            raise ValueError(f"The weight of the picture is {weight}; give 0 to 1.")
+        weight = number("The weight of the picture", weight, 0, 1)
         total = torch.zeros(self.vectors.shape[1])
         words, minus = one_text(words, "words"), one_text(minus, "minus")
         if words == "":
@@ -337,14 +332,9 @@ class ImageIndex:
         cosine with the query is at least this, perhaps none. If k is larger than the
         index, all pictures come back. Raises ValueError with one sentence.
         """
-        try:
-            count = operator.index(k)
-        except TypeError:
-            count = 0
-        if count < 1 or isinstance(k, bool):
-            raise ValueError(f"k is {k!r}; give a whole number of at least 1.")
-        if above is not None and not (isinstance(above, Real) and above == above):
-            raise ValueError(f"above is {above!r}; give a cosine, from -1 to 1.")
+        count, distinct = at_least_one("k", k), flag("distinct", distinct)
+        if above is not None:
+            above = number("above, a cosine,", above)
         if not len(self):
             raise ValueError("The index is empty: add pictures first.")
         query = self.query(words, picture, minus, weight)[None].numpy()
@@ -381,6 +371,7 @@ class ImageIndex:
 
     def twins(self, above: float = TWIN) -> list[list[int]]:
         """Groups of places whose pictures are nearly the same (connected by cosine)."""
+        above = number("above, a cosine,", above)
         return groups(self.vectors, self.near("exact"), above) if len(self) else []
 
     def near(self, kind: str = "auto"):
@@ -481,6 +472,11 @@ def one_text(text, what: str) -> str | None:
     )
 
 
+def at_least_one(what: str, value) -> int:
+    """How many answers are wanted; as many as there are come back."""
+    return whole(what, value, 1, 2**100)
+
+
 def common(a: str | None, b: str | None) -> str | None:
     """The folder that holds both base folders, if that is not the whole disk."""
     if not a or not b:
@@ -493,7 +489,11 @@ def common(a: str | None, b: str | None) -> str | None:
 
 
 def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]:
-    """Indices and cosines of the ``count`` pictures that fit a text best."""
-    scores = vectors @ model.embed_texts([text])[0]
-    best = scores.topk(min(count, len(scores)))
+    """Indices and cosines of the ``count`` pictures that fit a text best.
+
+    Raises ValueError or TypeError with one sentence.
+    """
+    query, vectors = alike(ready(model).embed_texts([text])[0], vectors)
+    scores = vectors @ query
+    best = scores.topk(min(at_least_one("count", count), len(scores)))
     return best.indices.tolist(), best.values.tolist()

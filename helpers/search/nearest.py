@@ -5,6 +5,8 @@ Dims: N vectors, D embedding.
 
 from torch import Tensor
 
+from ..values import tensor
+
 
 def choose(count: int) -> str:
     """Exact up to 20,000 vectors, a graph up to 200,000, inverted lists above."""
@@ -12,10 +14,18 @@ def choose(count: int) -> str:
 
 
 def neighbours(vectors: Tensor, kind: str):
-    """A faiss index over unit vectors (N, D): "exact", "hnsw" or "ivf"."""
+    """A faiss index over unit vectors (N, D): "exact", "hnsw" or "ivf".
+
+    Raises ValueError with one sentence for another kind, and for no such vectors.
+    """
     import faiss
 
-    x = vectors.float().cpu().contiguous().numpy()
+    x = tensor("Vectors", vectors).detach().float().cpu()
+    if x.ndim != 2 or not x.isfinite().all() or (kind == "ivf" and not len(x)):
+        raise ValueError(
+            f"Vectors to search in are finite numbers (N, D), not {tuple(x.shape)}."
+        )
+    x = x.contiguous().numpy()
     count, width = x.shape
     if kind == "exact":
         index = faiss.IndexFlatIP(width)

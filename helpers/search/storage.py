@@ -43,6 +43,7 @@ def write(path: Path, card: dict, vectors: Tensor) -> None:
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(0, "it is a folder")
+        str(path).encode("utf-8")  # safetensors opens no name that is no text
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, part, metadata)
         part.chmod(0o644)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from helpers import download, paths
+from helpers import download, paths, weights
 from helpers.download import Source, cached, fetch, forget
 
 DATA = bytes(range(256)) * 4000  # 1 MB
@@ -224,3 +224,21 @@ def test_a_file_that_was_put_there_by_hand_is_taken(tmp_path):
 def test_a_whole_part_is_not_fetched_again(server, tmp_path):
     (tmp_path / "good.bin.part").write_bytes(DATA)
     assert fetch([source(server, "good")], tmp_path).read_bytes() == DATA
+
+
+def test_a_damaged_note_and_a_file_in_the_way_are_no_traceback(server, tmp_path):
+    # weights_faults.md 8: what lies in a cache may be anything
+    path = fetch([source(server, "good")], tmp_path)
+    note = path.with_name("good.bin.sha256")
+    note.write_bytes(b"\xff\xfe\0")
+    assert cached(source(server, "good"), tmp_path) == path
+    assert cached(source(server, "good", None), tmp_path) is None
+    assert not weights.intact(path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".locks").write_text("in the way")
+    for folder in (other, path):
+        with pytest.raises(ConnectionError, match="locks cannot be made") as caught:
+            fetch([source(server, "good")], folder)
+        assert "\n" not in str(caught.value)
+    assert download.explain(OSError("\0\x01garbage\r")) == "no answer (garbage)"

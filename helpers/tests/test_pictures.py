@@ -100,7 +100,9 @@ def test_the_lessons_own_usage(model):
         ({"a": 1}, "not dict"),
         (None, "not NoneType"),
         ("", "path of|path is empty"),
-        ("https://a.org/cat.jpg", "is an address, not a file"),
+        ("https://a.org/cat.jpg", "is an address, not a file: download"),
+        ("file:///home/me/cat.jpg", "is an address, not a file: write its path"),
+        (torch.full((3, 9, 9), 1.0002), "1.0002"),
         (np.array(3.0), "not float"),
         ([[CAT]], "not list"),
     ],
@@ -111,6 +113,14 @@ def test_what_is_no_picture_gets_one_sentence(model, bad, says):
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="goes with arrays"):
         read_picture(CAT, bgr=True)
+
+
+@pytest.mark.parametrize("size", [0, -5, "64", 3.5, True, (64, 64), float("nan")])
+def test_a_size_is_a_whole_number(size):
+    # deforum#747: "scale must be > 0" out of Pillow, TypeErrors out of torchvision
+    for read in (read_picture, pictures.to_tensor):
+        with pytest.raises(ValueError, match="size must be a whole number"):
+            read(CAT, size)
 
 
 @pytest.mark.parametrize("dtype", [">u2", "<u2"])

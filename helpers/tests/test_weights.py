@@ -191,3 +191,25 @@ def test_weights_in_a_folder_that_is_read_only(tmp_path, monkeypatch):
     monkeypatch.setenv(paths.CACHE, os.fspath(tmp_path / "none"))
     with pytest.raises(PermissionError):
         download.fetch([one])
+
+
+@pytest.mark.parametrize("kind", ["clip", "vqgan", "dalle1", "unclip"])
+def test_a_harmed_file_of_ours_is_called_harmed_and_not_unknown(
+    monkeypatch, tmp_path, kind
+):
+    # OmniParser#34 (a pointer of git-lfs): "there is no CLIP called pocket" beside it
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    path = tmp_path / f"{weights.start_of(kind)}pocket.safetensors"
+    for raw in (b"", b"version https://git-lfs.github.com/spec/v1", b"<html>"):
+        path.write_bytes(raw)
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            weights.read(weights.find(kind, "pocket"), kind)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "n" * 3000, "\x1b[31m"])
+def test_odd_names_in_a_file_stay_on_one_line(small, name):
+    # weights_faults.md 10; a name of a tensor is anything that a stranger typed
+    path = changed(small, {name: torch.zeros(1)})
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        clip.load(path, "cpu")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400

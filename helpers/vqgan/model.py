@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..values import tensor
 from .autoencoder import Config, Decoder, Encoder
 from .quantizers import GumbelQuantizer, VectorQuantizer
 
@@ -46,7 +47,7 @@ class VQGAN(nn.Module):
         A size that is no multiple of the stride is padded at the right and below by
         repeating the edge, with a warning. Raises ValueError for other values.
         """
-        check_pictures(pictures)
+        pictures = check_pictures(pictures)
         s = self.config.stride
         if not len(pictures):
             return torch.zeros(0, 1, 1, dtype=torch.long)
@@ -68,8 +69,14 @@ class VQGAN(nn.Module):
 
         ``size``: (H, W) to crop back to. Raises ValueError for codes out of range.
         """
-        if codes.ndim != 3 or codes.is_floating_point():
-            raise ValueError(f"Codes must be whole numbers (B, h, w): {codes.shape}.")
+        codes = tensor("Codes", codes)
+        whole = not codes.is_floating_point() and codes.dtype != torch.bool
+        if codes.ndim != 3 or not whole or 0 in codes.shape[1:]:
+            raise ValueError(
+                "Codes must be whole numbers (B, h, w), not "
+                f"{codes.dtype} {tuple(codes.shape)}."
+            )
+        codes = codes.long()
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.count:
             raise ValueError(
                 f"Codes must lie between 0 and {self.count - 1}, but these lie between "
@@ -91,9 +98,11 @@ class VQGAN(nn.Module):
         return self.config.n_embed
 
 
-def check_pictures(pictures: Tensor) -> None:
-    """Raise ValueError unless (B, 3, H, W) in [-1, 1]."""
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+def check_pictures(pictures) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1]. Raises ValueError with one sentence."""
+    pictures = tensor("Pictures", pictures)
+    sides = pictures.ndim == 4 and pictures.shape[1] == 3 and min(pictures.shape[2:])
+    if not sides or not pictures.is_floating_point():
         raise ValueError(
             "Pictures must be floats of shape (B, 3, H, W), not "
             f"{tuple(pictures.shape)} {pictures.dtype}."
@@ -103,3 +112,4 @@ def check_pictures(pictures: Tensor) -> None:
             f"Pictures must lie in [-1, 1], not from {pictures.min():.2f} to "
             f"{pictures.max():.2f}; x * 2 - 1 brings [0, 1] there."
         )
+    return pictures

@@ -248,3 +248,15 @@ def test_weights_of_another_model_are_refused(tmp_path, monkeypatch):
     give(monkeypatch, TINY["vit"])
     with pytest.raises(ValueError, match="does not fit"):
         official.load("tiny", tmp_path / "rn.bin")
+
+
+@pytest.mark.parametrize("shape", [None, (3, 2), (), (4,)])
+def test_half_a_checkpoint_of_transformers_is_one_sentence(shape):
+    # weights_faults.md 10: a KeyError out of the renaming of weights that are not whole
+    start = "vision_model.encoder.layers.0.self_attn"
+    theirs = {f"{start}.{p}_proj.weight": torch.zeros(2, 2) for p in "qv"}
+    if shape is not None:
+        theirs[f"{start}.k_proj.weight"] = torch.zeros(shape)
+    with pytest.raises(ValueError, match="q_proj.weight has no keys") as caught:
+        official.from_transformers(theirs)
+    assert "\n" not in str(caught.value)

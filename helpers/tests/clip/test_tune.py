@@ -39,6 +39,7 @@ def test_pairs_are_read(tmp_path):
         ("a.png;one\nb.png;two\n", "Line 1 .*needs a file name"),
         ("a.png,one\n../b.jpg,two\n", "Line 2 .*b.jpg"),
         ("a.png,one\n" + "b" * 5000 + ",two\n", "Line 2 .*not in the folder"),
+        ("a.png,\u200f\nb.png,two\n", "Line 1 .*needs a file name"),
         ("", "0 different captions"),
     ],
 )

@@ -1,10 +1,11 @@
 """Zero-shot classification against plain definitions, and bad classes and templates."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers import clip, metrics
+from helpers import clip, metrics, search
 from helpers.clip import zeroshot
 
 
@@ -209,3 +210,61 @@ def test_classes_that_only_the_model_takes_for_one(model):
     for prompts in (None, 5):
         with pytest.raises(ValueError, match="exactly one"):
             zeroshot.classifier(model, ["cat", "dog"], prompts)
+
+
+BAD = [  # Tamm_Code#1 (vectors of two models), deforum#747 (raw errors)
+    (lambda x: zeroshot.predict(x, x[:, :4]), "from two models"),
+    (lambda x: zeroshot.yes(x, x[:, :4], 1.0, 0.0), "from two models"),
+    (lambda x: zeroshot.predict(x, "cat"), "numbers in a tensor"),
+    (lambda x: zeroshot.predict(x, x, "3"), "scale must be a number"),
+    (lambda x: zeroshot.predict(x, x, float("nan")), "scale must be a number"),
+    (lambda x: zeroshot.fit_yes(x[:, 0], [True]), "Each pair"),
+    (lambda x: zeroshot.fit_yes(x, x > 0), "Each pair"),
+    (lambda x: zeroshot.fit_yes([float("nan"), 1.0], [True, False]), "finite cosine"),
+    (lambda x: zeroshot.fit_yes([0.1, 0.2], [True, True]), "both are needed"),
+    (lambda x: zeroshot.probe(x, [0, 0, 0], x), "two kinds"),
+    (lambda x: zeroshot.probe(x, [0, 1], x), "one label"),
+    (lambda x: zeroshot.probe(x, ["a", "b", "c"], x), "Labels are numbers"),
+    (lambda x: zeroshot.probe(x, [0.5, 1.5, 0.5], x), "whole number"),
+    (lambda x: zeroshot.probe(x, [0, 1, 2], x[:, :4]), "from two models"),
+    (lambda x: zeroshot.probe(x / 0, [0, 1, 2], x), "finite"),
+    (lambda x: zeroshot.probe(x, [0, 1, 2], x, C=0), "C must be a number"),
+    (lambda x: zeroshot.probe(x, [0, 1, 2], x, C="3"), "C must be a number"),
+    (lambda x: zeroshot.classifier("pocket", "cat, dog"), "ready CLIP, not str"),
+    (lambda x: zeroshot.check_classes(np.array("cat, dog")), "list of names"),
+    (lambda x: zeroshot.check_classes(b"cat, dog"), "not bytes"),
+    (lambda x: zeroshot.check_classes("cat, dog,cat", "no"), "True or False"),
+    (lambda x: zeroshot.check_template("word\n" * 900), "exactly one"),
+    (lambda x: zeroshot.templates("word\n" * 900), "no template list"),
+    (lambda x: clip.where("pocket", "a.png", "cat"), "ready CLIP, not str"),
+    (lambda x: search.rank("pocket", x, "cat", 2), "ready CLIP, not str"),
+    (lambda x: search.neighbours(x[0], "exact"), r"\(N, D\)"),
+    (lambda x: search.neighbours(x[:0], "ivf"), r"\(N, D\)"),
+    (lambda x: search.neighbours(x / 0, "exact"), "finite"),
+]
+
+
+@pytest.mark.parametrize(("act", "says"), BAD)
+def test_vectors_and_names_that_do_not_fit_are_one_sentence(act, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        act(torch.eye(3, 8))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_vectors_come_from_numpy_lists_and_with_gradients_too(model):
+    x = torch.eye(3, 8)
+    want = zeroshot.predict(x, x)
+    for same in (x.numpy(), x.tolist(), x.double(), x.clone().requires_grad_()):
+        torch.testing.assert_close(zeroshot.predict(same, x), want)
+        assert zeroshot.probe(same, [2, 0, 1], same).tolist() == [2, 0, 1]
+    assert zeroshot.probe(x, [2, 0, 1], x[:0]).tolist() == []
+    vectors = model.embed_texts(["a cat", "a dog"])
+    with pytest.raises(ValueError, match="from two models"):
+        model.probabilities(vectors, vectors[:, :4])
+    for bad in (np.array("cat"), b"cat"):
+        with pytest.raises(TypeError, match="a text or a list of texts"):
+            model.embed_texts(bad)
+    for count in (0, -1, "3", 2.0):
+        with pytest.raises(ValueError, match="count must be a whole number"):
+            search.rank(model, vectors, "a cat", count)
+    assert zeroshot.classifier(model, ["cat", "dog"], str).shape[0] == 2

@@ -253,3 +253,31 @@ def test_the_panel_of_08_says_what_is_wrong_and_gives_its_picture():
     panel.steps.value = 2
     panel.button.click()
     assert "<b>" not in panel.status.value and "<b>" not in panel.link.value
+
+
+def test_what_is_typed_stays_short_and_is_text(classify):
+    # newcomer.md 10 (a long class covers the photo); ipywidgets#2653
+    for template in ("word " * 900, "a\nb", "\ud800"):
+        classify.template.value = template
+        classify.button.click()
+        assert "exactly one {}" in classify.status.value
+        assert len(classify.status.value) < 300 and classify.status.value.encode()
+    classify.template.value, long = "{}", "red " * 900
+    classify.classes.value = f"{long}, blue"
+    classify.button.click()
+    assert len(classify.status.value) < 300 and long.strip() not in classify.image.value
+
+
+def test_collections_that_do_not_fit_their_panel(tmp_path):
+    vectors = model().embed_images(colours())
+    with pytest.raises(ValueError, match="3, 3 and 1"):
+        panels.SearchPanel(model(), colours(), vectors, ["a"])
+    empty = panels.SearchPanel(model(), colours()[:0], vectors[:0], [])
+    assert empty.status.value == "There is no picture to search in."
+    bare = panels.ClassifyPanel(model(), {}, "red, blue", "a {}")
+    assert bare.status.value == "Upload a picture first."
+    index = ImageIndex(model(), list("abc"), vectors)
+    (tmp_path / "red.png").write_bytes(png("red"))
+    shown = panels.IndexPanel(index, lambda n: tmp_path / "red.png", query="red")
+    assert shown.status.value.startswith("best of 3") and "<img" in shown.image.value
+    assert "not NoneType" in panels.IndexPanel(index, lambda n: None).status.value

@@ -129,8 +129,8 @@ BAD = [  # deforum#747 (settings that fail in the depths, or mean something else
     ({"seed": None}, "seed must be"),
     ({"seed": 1.5}, "seed must be"),
     ({"begin": [[0.5]]}, "whole numbers"),
-    ({"begin": "abc"}, "whole numbers"),
-    ({"begin": [[1, 2], [3]]}, "whole numbers"),
+    ({"begin": "abc"}, "Codes are numbers"),
+    ({"begin": [[1, 2], [3]]}, "Codes are numbers"),
     ({"begin": [[32]]}, "between 0 and 31"),  # a caption's token, no code
     ({"begin": [[-1]]}, "between 0 and 31"),
 ]
@@ -180,3 +180,24 @@ def test_a_device_that_is_not_there(load):
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match='no "cuda:0" device'):
             load(device="cuda:0")
+
+
+def test_other_eyes_colder_than_cold_and_codes_of_other_kinds(dalle):
+    # the kind of deforum#747: a name for a model, softmax of inf, codes from numpy
+    for eyes in (None, "pocket"):
+        with pytest.raises(ValueError, match="ready CLIP"):
+            dalle.best_of("a cat", 2, eyes)
+    codes = dalle.draw_codes("a cat", temperature=0)
+    assert torch.equal(dalle.draw_codes("a cat", temperature=1e-45), codes)
+    assert dalle.describe(codes, temperature=1e-45) == dalle.describe(codes)
+    want = dalle.pictures(codes)
+    for same in (codes.numpy(), codes.tolist(), codes.numpy().astype("int32")):
+        assert torch.equal(dalle.pictures(same), want)
+    for bad in ("a", codes.float(), codes.bool(), codes[0], codes[:, :0]):
+        with pytest.raises(ValueError, match="Codes") as caught:
+            dalle.pictures(bad)
+        assert "\n" not in str(caught.value)
+    for bad in ("a.png", torch.zeros(1, 3, 0, 8), None):
+        with pytest.raises(ValueError, match="Pictures") as caught:
+            dalle.vqgan.to_codes(bad)
+        assert "\n" not in str(caught.value)

@@ -159,6 +159,16 @@ def test_other_shapes_are_refused(painter):
         (lambda: painter.latents(torch.rand(1, 3, 64, 64)), "Pictures .*128, 128"),
         (lambda: painter.latents(torch.ones(1, 3, 128, 128).byte()), "torch.uint8"),
         (lambda: painter.enlarge(torch.rand(1, 3, 128, 128)), "Small .*64, 64"),
+        (lambda: painter.decode(seen / 0), "NaN or inf"),
+        (lambda: painter.paint(z * float("nan")), "NaN or inf"),
+        (lambda: painter.enlarge(torch.rand(1, 3, 64, 64), seed="3"), "seed must be"),
+        (lambda: painter.enlarge(torch.rand(1, 3, 64, 64), seed=None), "seed must be"),
+        (lambda: unclip.between(seen[:1], seen[1:, :5], 0.5), "do not fit together"),
+        (lambda: unclip.between(seen, seen, torch.rand(3)), "do not fit together"),
+        (lambda: unclip.between(None, seen, 0.5), "Embeddings are numbers"),
+        (lambda: unclip.between(seen, seen, "half"), "Shares are numbers"),
+        (lambda: unclip.between(seen, seen, float("nan")), "from 0 to 1"),
+        (lambda: unclip.between(seen, seen, 1.5), "from 0 to 1"),
     ):
         with pytest.raises(ValueError, match=said) as refusal:
             way()
@@ -241,7 +251,7 @@ def test_what_is_no_caption_and_what_is_no_picture(painter):
     for bad, says in (
         (lambda: painter.latents(x * 255), r"lie in \[0, 1\]"),
         (lambda: painter.latents(x * 2 - 1), r"lie in \[0, 1\]"),
-        (lambda: painter.latents(x * float("nan")), r"lie in \[0, 1\]"),
+        (lambda: painter.latents(x * float("nan")), "NaN or inf"),
         (lambda: painter.enlarge(small * 255), r"lie in \[0, 1\]"),
         (lambda: painter.enlarge(small, blur=2), "blur must be"),
         (lambda: painter.latents("cat.jpg"), "not str"),
@@ -249,3 +259,18 @@ def test_what_is_no_caption_and_what_is_no_picture(painter):
     ):
         with pytest.raises(ValueError, match=says):
             bad()
+
+
+def test_other_floats_and_the_largest_seed(painter):
+    # the kind of deforum#747: "expected m1 and m2 to have the same dtype"
+    seen, z = torch.rand(1, 12), torch.rand(1, 4, 8, 8)
+    want = painter.decode(seen, steps=1, start=z)
+    assert torch.equal(painter.decode(seen.double(), steps=1, start=z.double()), want)
+    assert torch.equal(painter.paint(z.double()), painter.paint(z))
+    painter.recover(z.double(), seen, steps=1)
+    small = torch.rand(1, 3, 64, 64)
+    large = painter.enlarge(small.double(), seed=2**63 - 1, steps=1)
+    assert large.dtype == torch.float32
+    a, b = torch.rand(2, 1, 12)
+    way = unclip.between(a.numpy(), b.tolist(), [0, 1])
+    torch.testing.assert_close(way, F.normalize(torch.cat([a, b]), dim=-1))

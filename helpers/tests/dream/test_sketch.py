@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers import paths
 from helpers.dream import files, sketch
 from helpers.dream.packed import is_packed, unpack
 from helpers.pictures import to_tensor
@@ -85,3 +86,39 @@ def test_it_is_the_usual_start_and_older_pictures_keep_theirs(drawer, old, tmp_p
     path = files.save(tmp_path / "old.png", frame)
     again = files.again(path, [tiny.guide()], tiny.codes()).run(progress=False)
     assert torch.equal(again.picture, frame.picture) and len(Maker.asked) == 1
+
+
+def test_with_changes_a_sketch_is_drawn_anew(tmp_path):
+    # nerdyrodent/VQGAN-CLIP#29 (a file that is no full recipe): other words began with
+    # the sketch of the old ones, and the gentle rate was made gentler each time
+    given = tiny.settings(drawer="vqgan", steps=10)
+    frame = tiny.Dream(given, [tiny.guide()], tiny.codes()).run(progress=False)
+    path = files.save(tmp_path / "a.png", frame)
+    for change in ({"prompt": "a boat"}, {"seed": 5}, {"width": 48}, {"rate": 0.5}):
+        new = files.again(path, [tiny.guide()], tiny.codes(), **change)
+        text, seed = change.get("prompt", given.prompt), change.get("seed", given.seed)
+        assert Maker.asked[-1] == (f"emoji of {text}", 8, seed)
+        rate = sketch.GENTLE * change.get("rate", 1.0)
+        assert new.settings.rate == pytest.approx(rate), change
+    many = len(Maker.asked)
+    plain = files.again(path, [tiny.guide()], tiny.codes(), start="white")
+    assert plain.settings.rate == 1.0 and len(Maker.asked) == many
+    more = files.go_on(frame, "a boat", 10, [tiny.guide()], tiny.codes())
+    assert more.settings.rate == sketch.GENTLE and len(Maker.asked) == many
+    for source in (path, frame):
+        fresh = files.go_on(
+            source, "a boat", 10, [tiny.guide()], tiny.codes(), start="sketch"
+        )
+        assert fresh.settings.rate == sketch.GENTLE
+
+
+def test_without_dalle_2_the_way_out_is_said(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    sketch.maker.cache_clear()
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    for raw in (None, b"version https://git-lfs.github.com/spec/v1"):
+        if raw:
+            (tmp_path / "unclip.safetensors").write_bytes(raw)
+        with pytest.raises(ValueError, match='start="white" needs none') as caught:
+            tiny.dream(start="sketch")
+        assert "\n" not in str(caught.value)
