@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import gpt, vqgan, weights
-from ..clip import Embedder
 from ..clip.files import merges
 from ..clip.tokenizer import Tokenizer, check_texts
 from ..device import pick_device
@@ -131,16 +130,19 @@ class Dalle1:
         """One picture a caption: (B, 3, H, W) float in [0, 1]; see ``draw_codes``."""
         return self.pictures(self.draw_codes(captions, **knobs))
 
-    def best_of(
-        self, caption: str, count: int, guide: Embedder, seed: int = 0, **knobs
-    ):
+    def best_of(self, caption: str, count: int, guides, seed: int = 0, **knobs):
         """Draw ``count`` pictures and let a CLIP order them, best first (paper §2.6).
 
-        Returns (pictures (count, 3, H, W), cosines (count,)).
+        ``guides``: a CLIP, or several, whose mean counts. Returns (pictures
+        (count, 3, H, W), cosines (count,)). Raises ValueError with one sentence.
         """
-        count, guide = whole("The number of pictures", count, 1, 4096), ready(guide)
+        count = whole("The number of pictures", count, 1, 4096)
+        guides = guides if isinstance(guides, (list, tuple)) else [guides]
+        if not guides:
+            raise ValueError("Nobody would order the pictures: give a ready CLIP.")
+        guides = [ready(guide) for guide in guides]
         pictures = self.draw([caption] * count, seed=seed, **knobs)
-        cosine = liking(pictures, caption, [guide])
+        cosine = liking(pictures, caption, guides)
         order = cosine.argsort(descending=True)
         return pictures[order.to(pictures.device)], cosine[order]
 

@@ -184,7 +184,7 @@ def test_a_device_that_is_not_there(load):
 
 def test_other_eyes_colder_than_cold_and_codes_of_other_kinds(dalle):
     # the kind of deforum#747: a name for a model, softmax of inf, codes from numpy
-    for eyes in (None, "pocket"):
+    for eyes in (None, "pocket", [], [None]):
         with pytest.raises(ValueError, match="ready CLIP"):
             dalle.best_of("a cat", 2, eyes)
     codes = dalle.draw_codes("a cat", temperature=0)
