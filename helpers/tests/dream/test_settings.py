@@ -143,14 +143,14 @@ def test_what_is_shown_is_what_is_not_usual():
     assert len(repr(Settings(prompt="fox " * 900))) < 200
 
 
-def test_the_default_is_eighty_steps_and_all_are_shared_out():
+def test_the_default_is_sixty_steps_and_all_are_shared_out():
     found = plan(Settings())
     assert [(c.width, c.steps, c.rate) for c in found] == [
-        (64, 40, 1.0),
-        (128, 40, 0.5),
+        (64, 30, 1.0),
+        (128, 30, 0.5),
     ]
     large = plan(Settings(width=256, height=256))
-    assert [c.steps for c in large] == [32, 24, 24]
+    assert [c.steps for c in large] == [24, 18, 18]
 
 
 def test_a_coarse_canvas_without_room_for_a_code_is_left_out():
