@@ -107,6 +107,21 @@ def tensor(what: str, value) -> Tensor:
         ) from None
 
 
+def floats(what: str, x, *shape: int) -> Tensor:
+    """Finite floats of the shape (B, *shape). Raises ValueError with one sentence."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{what} are a tensor, not {type(x).__name__}.")
+    if x.shape[1:] != shape or not x.is_floating_point():
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{what} are floats of shape (B, {wanted}) here, not {x.dtype} of shape "
+            f"{tuple(x.shape)}."
+        )
+    if not x.isfinite().all():
+        raise ValueError(f"{what} hold values that are no numbers (NaN or inf).")
+    return x.float()
+
+
 def ready(model):
     """A CLIP that is loaded. Raises ValueError with one sentence for its name, say."""
     if not hasattr(model, "embed_images"):

@@ -17,7 +17,7 @@ from .. import clip, vqgan, weights
 from ..blocks import Attention, Transformer
 from ..clip.tokenizer import check_texts
 from ..device import pick_device
-from ..values import LARGEST_SEED, generator, number, short, tensor, whole
+from ..values import LARGEST_SEED, floats, generator, number, short, tensor, whole
 from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
@@ -458,21 +458,6 @@ def check_pictures(what: str, x, side: int) -> Tensor:
             f"{what} lie in [0, 1] here, these go from {low:.3g} to {high:.3g}."
         )
     return x
-
-
-def floats(what: str, x, *shape: int) -> Tensor:
-    """Finite floats of the shape (B, *shape). Raises ValueError with one sentence."""
-    if not isinstance(x, Tensor):
-        raise ValueError(f"{what} are a tensor, not {type(x).__name__}.")
-    if x.shape[1:] != shape or not x.is_floating_point():
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(
-            f"{what} are floats of shape (B, {wanted}) here, not {x.dtype} of shape "
-            f"{tuple(x.shape)}."
-        )
-    if not x.isfinite().all():
-        raise ValueError(f"{what} hold values that are no numbers (NaN or inf).")
-    return x.float()
 
 
 def load(name: str = "unclip", device=None) -> Painter:
