@@ -427,7 +427,7 @@ def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     Raises ValueError with one sentence for vectors or shares that do not fit.
     """
     a, b = (tensor("Embeddings", x) for x in (a, b))
-    if a.is_complex() or b.is_complex() or not (a.isfinite() & b.isfinite()).all():
+    if any(x.is_complex() or not x.isfinite().all() for x in (a, b)):
         raise ValueError("Embeddings are floats without NaN or inf.")
     a, b = a.float(), b.float()
     share = tensor("Shares", share).to(a.device)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .. import clip, paths
 from ..device import pick_device
-from ..pictures import read_picture, to_image
-from ..values import frozen, members, number, one_of, short, whole
+from ..pictures import one_or_many, read_picture, to_image
+from ..values import frozen, number, one_of, short, whole
 from . import prompts, record
 from .loop import Dream, Frame, ready_guides
 from .packed import is_packed, text_of
@@ -352,13 +352,9 @@ def go_on(
 
 def film(pictures) -> list[Image.Image]:
     """Pictures of one size as those of a film. Raises ValueError with one sentence."""
-    if (rows := members(pictures)) is None:
-        raise ValueError(
-            f"A film is a list of pictures, (3, H, W) each, not {short(pictures)}."
-        )
-    if not rows:
+    images = [read_picture(row) for row in one_or_many(pictures)]
+    if not images:
         raise ValueError("There is no picture to animate.")
-    images = [read_picture(row) for row in rows]
     if len({image.size for image in images}) > 1:
         raise ValueError("The pictures of a film have one size, these have several.")
     return images

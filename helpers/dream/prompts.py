@@ -45,7 +45,8 @@ EMPHASIS = re.compile(  # as other programs weigh their words
     (?P<word>[^\W\d_]\w*)\s?\*\s?(?P<by>{NUMBER})(?=$|[\s,;)])   # fox*2
     | (?:^|(?<=[\s,;(]))(?P<by2>{NUMBER})\*(?P<word2>[^\W\d_]\w*)  # 2*fox
     | (?P<open>[(\[{{])(?P=open)+(?P<in>[^()\[\]{{}}]+)[)\]}}]{{2,}}  # ((fox))
-    | [(\[{{](?P<in2>[^()\[\]{{}}]+)[)\]}}](?:\+{{1,4}}|-{{1,4}}|\d*\.\d+)(?=$|[\s,;])
+    | [(\[{{](?P<in2>[^()\[\]{{}}]+)[)\]}}]
+      (?:\+{{1,4}}|-{{1,4}}|(?P<by3>\d*\.\d+))(?=$|[\s,;])
     """,  # (fox)++ and (fox)1.3
     re.VERBOSE,
 )
@@ -128,6 +129,7 @@ def refuse(why: str, line: str, at: int) -> ValueError:
     a, b = max(0, at - 12), at + 12
     near = " ".join(line[a:b].split())
     near = ("..." if a else "") + near + ("..." if b < len(line) else "")
+    why = " ".join(why.split())  # what is typed may hold lines
     return ValueError(f"{why} (character {at + 1} of the prompt, near {near}).")
 
 
@@ -235,7 +237,7 @@ def one(part: Part, line: str) -> Prompt:
         )
     if found := EMPHASIS.search(text.plain):
         held = next(found[k] for k in ("word", "word2", "in", "in2") if found[k])
-        by = found["by"] or found["by2"] or "1.3"
+        by = found["by"] or found["by2"] or found["by3"] or "1.3"
         held = held.split(",")[0].strip().replace("\x01", "")[:30]
         raise refuse(
             f"{short(found[0].replace(chr(1), '.'))} is how another program weighs its "

@@ -104,7 +104,8 @@ def walk(folder: str) -> tuple[list[str], list[tuple[str, str]]]:
         below.sort()
         for path in (os.path.join(here, name) for name in sorted(files)):
             if os.path.islink(path) and not os.path.exists(path):
-                refused.append((path, "the link leads nowhere"))
+                why = "a link to nothing: there is no picture at its end"
+                refused.append((path, why))
             else:
                 found.append(path)
     return found, refused

@@ -191,7 +191,7 @@ class ImageIndex:
         todo = [f for f in files if f not in before or before[f] != mark(f)]
         good = self._take([Item(f, f, f) for f in todo], progress, resume)
         bad = before.keys() & set(todo) - good  # pictures once, and none any more
-        if known and not emptied and not good and known == gone | bad:
+        if gone and gone == known and not good and not emptied:
             raise ValueError(
                 f"The folder {plain(folder)} holds none of its {len(known)} pictures "
                 "any more: is its drive there? The index keeps them; emptied=True "

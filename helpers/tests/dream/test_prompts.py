@@ -201,7 +201,7 @@ def test_noise_prompt_is_seeded():
         ("((a fox)) in snow", "a fox:1.3"),
         ("[[[fox, cat]]]", "fox:1.3"),
         ("{{fox}}", "fox:1.3"),
-        ("(a fox)1.4 in snow", "a fox:1.3"),
+        ("(a fox)1.4 in snow", "a fox:1.4"),
         ("(a fox)++", "a fox:1.3"),
         ("fox^2", "fox:2"),
         ("a fox | -0.5", "fox:-0.5"),
