@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .blocks import Block
-from .values import number, whole
+from .values import number, short, whole
 
 
 @dataclass
@@ -109,6 +109,7 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
 
 def pick(logits: Tensor, g, temperature: float, top_k=0, top_p=1.0) -> Tensor:
     """A token for each row of logits (B, V), drawn by ``g``: (B, 1)."""
+    temperature = number("The temperature", temperature, 0, 100)
     if temperature < 1e-6:  # so cold that the logits would overflow
         return logits.argmax(-1, keepdim=True)
     kept = filter_logits(logits / temperature, top_k, top_p)
@@ -135,9 +136,21 @@ def sample(
     from here on are forbidden (the condition tokens). ``g`` lives on the CPU, so that
     the same seed gives the same choices on every device. ``beside``: (B, T) tokens that
     lack the condition; the logits then go ``guidance`` times the way from theirs to
-    those of ``start`` (classifier-free guidance, Ho and Salimans 2022).
+    those of ``start`` (classifier-free guidance, Ho and Salimans 2022). Raises
+    ValueError with one sentence.
     """
     temperature = number("The temperature", temperature, 0, 100)
+    count = whole("The number of tokens", count, 0, 2**31)
+    filter_logits(torch.zeros(1, 1), top_k, top_p)  # says what is wrong with them
+    if not (isinstance(start, Tensor) and start.ndim == 2 and start.shape[1]):
+        raise ValueError(f"Tokens to begin with are (B, T), not {short(start)}.")
+    last = model.config.vocab - 1
+    if (
+        start.is_floating_point()
+        or start.numel()
+        and not (0 <= start.min() <= start.max() <= last)
+    ):
+        raise ValueError(f"Tokens are whole numbers from 0 to {last}.")
     model.eval()
     tokens, cache = start, model.new_cache()
     new = start if beside is None else torch.cat([start, beside])

@@ -97,6 +97,11 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """
     if min(len(a), len(b)) < 2:
         raise ValueError("A Fréchet distance needs at least two pictures on each side.")
+    if a.ndim != 2 or a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"Features are (N, D) and (M, D), not {tuple(a.shape)} and "
+            f"{tuple(b.shape)}."
+        )
     a, b = a.double(), b.double()
     A, B = torch.cov(a.T).view(a.shape[1], -1), torch.cov(b.T).view(a.shape[1], -1)
     values, vectors = torch.linalg.eigh(A)

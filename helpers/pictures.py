@@ -6,6 +6,8 @@ Dims: B batch, H/W pixels. A picture tensor is (3, H, W), float in [0, 1] or uin
 import contextlib
 import io
 import os
+import re
+import sys
 import warnings
 from functools import lru_cache
 
@@ -23,6 +25,9 @@ BITS = (1, 8, 10, 12, 14, 16)  # depths that cameras and scanners give
 LARGEST = 2**30  # pixels a side
 LONGEST = 200  # letters of a name that a sentence shows
 NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
+OVER = 2  # floats up to this one were [0, 1] before some filter overshot
+WIDE = re.compile(r"RGBA?;16[LBN]")  # how Pillow names 16 bit a colour, see lower_bytes
+SWAP = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 PATHS = (str, os.PathLike)
 FILES = (*PATHS, bytes, bytearray, memoryview)
 
@@ -36,9 +41,9 @@ def read_picture(source, size: int | None = None, bgr: bool = False) -> Image.Im
     longest side at most.
 
     Transparent parts become white, EXIF rotation is applied, of an animation the first
-    frame is taken. Deep grey (16 bit, float files) becomes 8 bit by the range that its
-    values show. HEIC is read where ``pillow-heif`` is installed. Raises ValueError with
-    one sentence for what cannot be read.
+    frame is taken. Deep pictures (16 bit, float files) become 8 bit by the range that
+    their values show. HEIC is read where ``pillow-heif`` is installed. Raises
+    ValueError with one sentence for what cannot be read.
     """
     if isinstance(source, (np.ndarray, Tensor)):
         image = from_array(source, flag("bgr", bgr))
@@ -119,7 +124,8 @@ def begun(source, stack: contextlib.ExitStack) -> tuple[Image.Image, str]:
         what = plain(source)
         file = stack.enter_context(file_at(source, what))
     else:
-        file = io.BytesIO(source if isinstance(source, FILES) else bytes_of(source))
+        raw = bytes(source) if isinstance(source, FILES) else bytes_of(source)
+        file = io.BytesIO(raw)
     head = file.read(32)
     if not head:
         raise ValueError(f"{what} is empty (zero bytes).")
@@ -218,8 +224,11 @@ def to_rgb(image: Image.Image, what: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            twin = lower_bytes(image)
             image.load()
             clear = image.info.get("transparency")
+            if twin is not None:
+                image = narrowed(image, twin, clear)
             with contextlib.suppress(Exception):  # a broken note turns nothing
                 image = ImageOps.exif_transpose(image)
             deep = np.asarray(image) if image.mode.startswith(("I", "F")) else None
@@ -228,6 +237,45 @@ def to_rgb(image: Image.Image, what: str) -> Image.Image:
     except Exception:
         raise ValueError(f"{what} is damaged or cut short.") from None
     return Image.fromarray(eight_bits(deep, what, clear)).convert("RGB")
+
+
+def lower_bytes(image: Image.Image) -> Image.Image | None:
+    """The lower bytes of a PNG or TIFF of 16 bit a colour that is not decoded yet.
+
+    Pillow keeps the upper bytes alone, and those of a camera's 12 bits are nearly
+    black. Told that the bytes stand the other way round, it keeps the lower ones.
+    """
+    tiles = getattr(image, "tile", None) or []
+    rows = [t[3] if isinstance(t[3], tuple) else (t[3],) for t in tiles]
+    if not rows or not all(WIDE.fullmatch(str(row[0])) for row in rows):
+        return None
+    at = image.fp.tell()
+    image.fp.seek(0)
+    twin = Image.open(io.BytesIO(image.fp.read()), formats=[image.format])
+    image.fp.seek(at)
+    twin.tile = []
+    for tile, (order, *more) in zip(tiles, rows, strict=True):
+        order = order[:-1] + SWAP[order[-1]]
+        args = (order, *more) if isinstance(tile[3], tuple) else order
+        old = not hasattr(tile, "_replace")  # Pillow 10 has plain tuples
+        twin.tile.append((*tile[:3], args) if old else tile._replace(args=args))
+    return twin
+
+
+def narrowed(image: Image.Image, twin: Image.Image, clear) -> Image.Image:
+    """A picture of 16 bit a colour as 8 bit, by the range that its values show.
+
+    ``image`` holds the upper bytes, ``twin`` the lower ones. One that shows all of its
+    range stays as Pillow reads it. ``clear``: the colour that stands for transparent.
+    """
+    upper = np.asarray(image)
+    if upper[..., :3].max() >= 64 and not isinstance(clear, tuple):
+        return image
+    twin.load()
+    deep = upper.astype(np.uint16) * 256 + np.asarray(twin)
+    out = Image.fromarray(eight_bits(deep, "the picture", clear))
+    out.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return out
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -249,17 +297,28 @@ def from_lab(image: Image.Image) -> Image.Image:
 
 
 def eight_bits(values: np.ndarray, what: str, clear=None) -> np.ndarray:
-    """Grey of any depth (H, W) -> uint8, by the range that the values show.
+    """Grey (H, W) or colours (H, W, C) of any depth -> uint8, by what the values show.
 
-    Integers: the smallest depth (1, 8, 10, 12, 14 or 16 bit) that holds them. Floats:
-    [0, 1], else 0..255. Wider or negative values are stretched to their own range.
-    ``clear``: the value that stands for transparent; it becomes white.
+    Integers: the smallest depth (1, 8, 10, 12, 14 or 16 bit) that holds them; the alpha
+    of (H, W, 2) and (H, W, 4) has one of its own, that of the colours at least. Floats:
+    [0, 1] (what a filter carried beyond 1 is cut), else 0..255. Wider or negative
+    values are stretched to their own range. ``clear``: the value (or colour) that
+    stands for transparent; it becomes white.
     """
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        colours, alpha = values[..., :-1], values[..., -1:]
+        least = np.broadcast_to(colours.max(), (1, *alpha.shape[1:]))
+        deep = eight_bits(np.concatenate([alpha, least]), what)[:-1]
+        return np.concatenate([eight_bits(colours, what, clear), deep], 2)
     x = values.astype(np.float32)
     low, high = float(x.min()), float(x.max())
     if not np.isfinite(low + high):
         raise ValueError(f"{what} holds values that are no numbers (NaN or inf).")
-    depths = [2**bits - 1 for bits in BITS] if values.dtype.kind != "f" else [1, 255]
+    depths = [2**bits - 1 for bits in BITS]
+    if values.dtype.kind == "f":
+        depths = [1, 255]
+        high = min(high, 1) if high <= OVER else high
+        x = x.clip(max=high)
     tops = [top for top in depths if high <= top]
     if low < 0 or not tops:
         low = min(low, 0)
@@ -268,6 +327,8 @@ def eight_bits(values: np.ndarray, what: str, clear=None) -> np.ndarray:
         x = x * (255 / tops[0])
     if isinstance(clear, int):
         x[values == clear] = 255
+    elif isinstance(clear, tuple):
+        x[(values == np.array(clear)).all(-1)] = 255
     return x.round().astype(np.uint8)
 
 

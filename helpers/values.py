@@ -147,7 +147,10 @@ def alike(a, b) -> tuple[Tensor, Tensor]:
             f"These vectors have {a.shape[-1]} and {b.shape[-1]} numbers: they come "
             "from two models; let one model make both."
         )
-    return a.float(), b.to(a.device).float()
+    a, b = a.float(), b.to(a.device).float()
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise ValueError("Vectors hold values that are no numbers (NaN or inf).")
+    return a, b
 
 
 def rows(what: str, value, form: str) -> tuple:

@@ -16,6 +16,7 @@ from . import paths
 from .download import noted, sha256
 from .values import frozen, quoted, short
 
+MOST = 2**29  # numbers of a model of ours, 2 GB
 HASHES = "hashes.json"  # of each folder of our files: {name: sha256}
 
 
@@ -144,6 +145,10 @@ def note(metadata: dict[str, str], name: str, path: Path, kind: type = dict):
 def construct(model: type, sizes, name):
     """A network of the sizes that a file notes, or one sentence if there is none."""
     try:
+        with torch.device("meta"):  # of any size, but it takes no memory
+            count = sum(value.numel() for value in model(sizes).state_dict().values())
+        if count > MOST:
+            raise ValueError
         return model(sizes)
     except Exception:  # whatever odd sizes lead to
         raise ValueError(f"{name} notes sizes that no such model can have.") from None
@@ -202,7 +207,7 @@ def load_state(model: torch.nn.Module, tensors: dict, name: str) -> None:
                 f"{name} was packed: {key} holds {value.dtype}, and nobody says what "
                 "that stands for; get the weights as floats."
             )
-        if not torch.isfinite(value).all():
+        if not torch.isfinite(value.float()).all():
             raise ValueError(f"{name} is damaged: {key} holds NaN or infinity.")
     model.load_state_dict(
         {k: v.to(mine[k].dtype) for k, v in tensors.items()}, assign=True

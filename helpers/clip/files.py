@@ -42,8 +42,22 @@ def load_clip(path: Path) -> tuple[CLIP, Tokenizer, dict]:
     if config.vision.startswith("effnet"):  # these files hold folded batch norms
         fast.fold(model.visual)
     weights.load_state(model, tensors, Path(path).name)
-    tokenizer = Tokenizer(pairs, config.context, persian)
+    tokenizer = tokenizer_of(pairs, config.context, config.vocab, path, persian)
     return model.eval(), tokenizer, weights.note(metadata, "card", path)
+
+
+def tokenizer_of(pairs, context: int, count: int, path, persian: bool = True):
+    """The tokenizer out of a file whose model knows ``count`` words (tokens).
+
+    Raises ValueError with one sentence if the file holds another number of them.
+    """
+    tokenizer = Tokenizer(pairs, context, persian)
+    if len(tokenizer) != count:
+        raise ValueError(
+            f"{path} is damaged: its tokenizer has {len(tokenizer)} tokens, its model "
+            f"{count}."
+        )
+    return tokenizer
 
 
 def merge_ids(tokenizer: Tokenizer) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import corpus, paths, weights
 from ..corpus.dataset import shards
+from ..values import ready
 from .embedder import Embedder
 
 SPLITS = ("unseen_artist", "photos")  # which no training saw
@@ -26,7 +27,7 @@ def embed_split(
     embedded now; they differ by less than 0.001. ``again``: embed in any case. Raises
     ValueError with one sentence for a damaged file or a split that is none.
     """
-    path = file_of(model)
+    path = file_of(ready(model))
     if not again and split in SPLITS and path.is_file():
         tensors, about = weights.read(path, "vectors")
         if about["model"] == model.fingerprint and about[split] == mark(split):

@@ -6,6 +6,7 @@ markers <start> and <end>. This is the layout of OpenAI's CLIP, so its merges lo
 """
 
 import html
+import operator
 import warnings
 from collections import Counter
 from functools import lru_cache
@@ -14,7 +15,7 @@ import ftfy
 import regex
 import torch
 
-from ..values import members
+from ..values import members, short, whole
 from ..words import fold
 
 WORD = regex.compile(
@@ -110,7 +111,8 @@ class Tokenizer:
         self.symbols = symbols
         self.rank = {m: i for i, m in enumerate(self.merges)}
         self.bytes = {s: b for b, s in byte_letters().items()}
-        self.context, self.persian = context, persian
+        self.context = whole("The context (tokens)", context, 2, 2**20)
+        self.persian = persian
         self.start, self.end = len(symbols) - 2, len(symbols) - 1
         self._known: dict[str, tuple[int, ...]] = {}
         if not persian:  # OpenAI's tokenizer takes typed markers at their word
@@ -144,11 +146,16 @@ class Tokenizer:
         """Text of token ids: markers are skipped, and what comes after <end>.
 
         Padding is zeros, and 0 is also the token of "!" inside a word: only its place,
-        behind <end>, tells them apart.
+        behind <end>, tells them apart. Raises TypeError with one sentence.
         """
-        ids = [int(i) for i in ids]
+        try:
+            ids = [operator.index(i) for i in ids]
+        except Exception:  # no row, a tensor of floats, rows of rows
+            raise TypeError(
+                f"Token ids are a row of whole numbers, (T,), not {short(ids)}."
+            ) from None
         ids = ids[: ids.index(self.end)] if self.end in ids else ids
-        keep = [i for i in ids if i < self.start]
+        keep = [i for i in ids if 0 <= i < self.start]
         text = "".join(self.symbols[i] for i in keep)
         raw = bytearray()
         for piece in regex.split(r"(</w>)", text):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import paths, weights, words
-from ..values import number, short, whole
+from ..values import alike, floats, number, short, whole
 from . import files, official
 from .embedder import Embedder
 
@@ -55,7 +55,8 @@ def read_pairs(folder) -> tuple[list[Path], list[str]]:
                 'on their line; write "" for a mark inside of them.'
             ) from None
         cells = [cell.strip() for cell in row]
-        if not any(cells) or (n == 1 and cells[:2] == ["file", "caption"]):
+        head = [cell.lower() for cell in cells[:2]]
+        if not any(cells) or (n == 1 and head == ["file", "caption"]):
             continue
         name, caption = cells[0], ", ".join(cells[1:]).strip(" ,")
         place = f"Line {n} of {table}"
@@ -80,8 +81,15 @@ def fit(images: Tensor, words: Tensor, steps: int = 100, scale: float = 20.0) ->
     """Learn the matrix: pictures (N, D) and their captions (N, D) -> A (D, D).
 
     Both of length 1; equal captions count as one class. Softmax over the captions,
-    Adam, all pictures at once: a second on a CPU.
+    Adam, all pictures at once: a second on a CPU. Raises ValueError with one sentence.
     """
+    images, words = alike(images, words)
+    steps, scale = whole("The steps", steps, 0, 100_000), number("The scale", scale)
+    if images.shape != words.shape:
+        raise ValueError(
+            f"Each picture has one caption, (N, D) and (N, D), not "
+            f"{tuple(images.shape)} and {tuple(words.shape)}."
+        )
     classes, label = words.unique(dim=0, return_inverse=True)
     with torch.enable_grad():
         A = torch.eye(images.shape[1], device=images.device).requires_grad_(True)
@@ -102,6 +110,7 @@ def mixed(A: Tensor, share: float) -> Tensor:
 
 def turned(images: Tensor, A: Tensor) -> Tensor:
     """What the tuned model would give for pictures: (N, D), (D, D) -> (N, D)."""
+    images, A = alike(images, A)
     return F.normalize(images @ A.T, dim=-1)
 
 
@@ -109,8 +118,13 @@ def turned(images: Tensor, A: Tensor) -> Tensor:
 def fold(model: Embedder, A: Tensor) -> Embedder:
     """A copy of the model whose image tower has A built in; the old one stays.
 
-    Raises ValueError for OpenAI's and LAION's models: our files cannot hold them.
+    Raises ValueError for OpenAI's and LAION's models: our files cannot hold them, and
+    for a matrix of another width.
     """
+    width = model.model.config.embed
+    A = floats("The rows of A", A, width)
+    if len(A) != width:
+        raise ValueError(f"A turns {width} numbers into as many, not {len(A)}.")
     if model.name in official.OFFICIAL:
         raise cannot_save(model)
     network = deepcopy(model.model)

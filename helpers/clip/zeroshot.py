@@ -82,7 +82,8 @@ def check_template(template):
     """
     if callable(template):
         return template
-    if not isinstance(template, str) or template.count("{}") != 1:
+    single = isinstance(template, str) and template.count("{}") == 1
+    if not single or "{{}}" in template:  # doubled braces are text in Python
         raise ValueError(
             f"The template {quoted(template)} needs exactly one {{}}, where the class "
             "goes."

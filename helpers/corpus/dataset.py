@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from .. import paths
 from ..pictures import on_background
+from ..values import short, whole
 
 SPLITS = ("train", "unseen_artist", "unseen_concept", "photos")
 
@@ -42,7 +43,10 @@ class Corpus(Dataset):
         return len(self.cards)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, str]:
-        return on_background(self.rgba[i : i + 1])[0], self.cards[i]["name"]
+        """Raises IndexError with one sentence if there is no such picture."""
+        if not (hasattr(i, "__index__") and -len(self) <= int(i) < len(self)):
+            raise IndexError(f"There is no picture {short(i)} among {len(self):,}.")
+        return on_background(self.rgba[int(i)][None])[0], self.cards[int(i)]["name"]
 
     def pictures(self, indices=None) -> torch.Tensor:
         """(N, 3, H, W) uint8 on white: all pictures, or those at ``indices``."""
@@ -121,20 +125,24 @@ def read_shard(path: Path) -> list[tuple[dict, bytes]]:
 
 def shards(split: str, folder: Path | None = None) -> list[Path]:
     """The shard files of a split; the manifest says how many there must be."""
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise ValueError(
             f'There is no split "{split}"; choose from {", ".join(SPLITS)}.'
         )
-    folder = Path(folder or paths.CORPUS)
+    folder = paths.given(folder or paths.CORPUS)
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except FileNotFoundError:
+        names = [name for name in manifest["shards"] if name.startswith(split + "-")]
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"There is no corpus in {folder}: manifest.json is missing."
         ) from None
-    return [
-        folder / name for name in manifest["shards"] if name.startswith(split + "-")
-    ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"The corpus in {folder} is damaged: its manifest.json makes no sense; get "
+            "it again (git checkout data/corpus)."
+        ) from None
+    return [folder / name for name in names]
 
 
 _loaded: dict = {}
@@ -155,7 +163,7 @@ def load(
     cores and shows a progress bar; a split that was loaded before comes back at once.
     Raises ValueError or FileNotFoundError with one sentence.
     """
-    files = shards(split, folder)
+    files, size = shards(split, folder), whole("size", size, 1, 4096)
     key = (*files, size)
     if key in _loaded:
         return _loaded[key] if keep is None else _loaded[key].select(keep)
@@ -197,13 +205,16 @@ def kind(word: str, folder: Path | None = None, size: int = 128) -> Corpus:
     decoded. Most were seen in training: search in them, but measure nothing. Each card
     names its author and licence. Raises ValueError with one sentence if there is none.
     """
-    whole = re.compile(rf"\b{re.escape(word.strip())}s?\b", re.IGNORECASE)
+    if not isinstance(word, str):
+        raise ValueError(f"A kind of thing is a word, not {short(word)}.")
+    size = whole("size", size, 1, 4096)
+    named = re.compile(rf"\b{re.escape(word.strip())}s?\b", re.IGNORECASE)
     rows = [
         row
         for split in SPLITS
         for shard in shards(split, folder)
         for row in read_shard(shard)
-        if word.strip() and whole.search(row[0]["name"])
+        if word.strip() and named.search(row[0]["name"])
     ]
     if not rows:
         raise ValueError(f'No picture of the corpus is called "{word}".')

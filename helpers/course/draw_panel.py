@@ -6,7 +6,7 @@ import torch
 from ..dalle.dalle1 import Dalle1
 from ..words import fold
 from . import plots
-from .panels import Panel, download, line, picture_box, portable
+from .panels import Panel, download, line, picture_box, portable, typed
 
 WIDE = w.Layout(width="460px", max_width="100%")
 SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
@@ -22,7 +22,7 @@ class DrawPanel(Panel):
 
     def __init__(self, dalle: Dalle1, eyes, caption: str = "a red apple"):
         self.dalle, self.eyes = dalle, eyes
-        self.caption = w.Text(value=caption, description="caption", layout=WIDE)
+        self.caption = w.Text(value=typed(caption), description="caption", layout=WIDE)
         self.style = w.Dropdown(
             options=["any style", *dalle.styles], description="style"
         )

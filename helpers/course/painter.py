@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from ..pictures import to_image
+from ..values import tensor, whole
 from .panels import FAINT, Panel, blank, download, encoded, line, press, wide
 from .plots.style import ORANGE
 
@@ -56,6 +57,9 @@ class TokenPainter(Panel):
     swatches = 12
 
     def __init__(self, vqgan, codes: torch.Tensor):
+        codes = tensor("Codes", codes)
+        if codes.ndim != 2:
+            raise ValueError(f"The codes are a grid (h, w), not {tuple(codes.shape)}.")
         self.vqgan, self.codes, self.first = vqgan, codes.clone(), codes.clone()
         self.strokes = threading.Lock()
         self.quiet = False  # True while the marker moves to a click
@@ -215,7 +219,11 @@ class TokenPainter(Panel):
         super().act()
 
     def paint(self, row: int, column: int, code: int, brush: int = 1) -> None:
-        """Set a square of ``brush`` cells to one code."""
+        """Set a square of ``brush`` cells to one code; ValueError for one outside."""
+        h, width = self.codes.shape
+        row, column = whole("row", row, 0, h - 1), whole("column", column, 0, width - 1)
+        code = whole("code", code, 0, self.vqgan.count - 1)
+        brush = whole("brush", brush, 1, max(h, width))
         with self.strokes:
             codes = self.codes.clone()
             codes[row : row + brush, column : column + brush] = code

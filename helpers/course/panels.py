@@ -19,6 +19,7 @@ from PIL import Image
 from ..clip import zeroshot
 from ..pictures import array, read_picture
 from ..search import DOUBT, fits, rank
+from ..values import members, ready, short
 from ..words import fold
 from .plots.style import BLUE
 
@@ -157,6 +158,17 @@ def sentence(error: BaseException) -> str:
     if not lines[0]:
         return f"That did not work ({type(error).__name__}); change a field, try again."
     return brief(lines[0], 240)
+
+
+def typed(value) -> str:
+    """What stands in a text field at first: a text, or a list of them with commas.
+
+    Raises ValueError with one sentence.
+    """
+    rows = [value] if isinstance(value, str) else members(value)
+    if rows is None or not all(isinstance(row, str) for row in rows):
+        raise ValueError(f"A field holds text, not {short(value)}.")
+    return ", ".join(rows)
 
 
 def brief(text: str, most: int) -> str:
@@ -339,15 +351,20 @@ class SearchPanel(Panel):
     title = "Search panel: type a caption, English or Persian, and press Search"
 
     def __init__(self, model, pictures, vectors, names, query: str = "a red apple"):
-        if not len(pictures) == len(vectors) == len(names):
+        pictures, names, rows = members(pictures), members(names), members(vectors)
+        if None in (pictures, names, rows):
+            raise ValueError("Pictures, vectors and names are lists of one length.")
+        if not len(pictures) == len(rows) == len(names):
             raise ValueError(
                 f"Each picture has its vector and its name, but there are "
-                f"{len(pictures)}, {len(vectors)} and {len(names)}."
+                f"{len(pictures)}, {len(rows)} and {len(names)}."
             )
-        self.model, self.pictures = model, pictures
+        self.model, self.pictures = ready(model), pictures
         self.vectors, self.names = vectors, [str(name) for name in names]
         self.query = w.Text(
-            value=query, placeholder="a caption, English or Persian", layout=wide(260)
+            value=typed(query),
+            placeholder="a caption, English or Persian",
+            layout=wide(260),
         )
         self.count = w.IntSlider(
             value=12, min=6, max=24, step=6, description="pictures", layout=wide(260),
@@ -382,14 +399,21 @@ class ClassifyPanel(Panel):
     most = 10  # bars
 
     def __init__(self, model, pictures: dict, classes: str, template: str):
-        self.model, self.pictures = model, pictures
+        if not hasattr(pictures, "items"):
+            raise ValueError(f"The pictures are {{name: path}}, not {short(pictures)}.")
+        pictures = {str(name): path for name, path in pictures.items()}
+        self.model, self.pictures = ready(model), pictures
         self.picture = w.Dropdown(
             options=list(pictures), description="picture", layout=wide(200)
         )
         self.own = Upload(self.heard)
         self.upload = self.own.field
-        self.classes = w.Text(value=classes, description="classes", layout=wide(300))
-        self.template = w.Text(value=template, description="template", layout=wide(300))
+        self.classes = w.Text(
+            value=typed(classes), description="classes", layout=wide(300)
+        )
+        self.template = w.Text(
+            value=typed(template), description="template", layout=wide(300)
+        )
         self.image = w.HTML()
         rows = [self.classes, line(self.template), line(self.picture, self.own)]
         super().__init__([*rows, self.image], "Classify")
@@ -436,8 +460,12 @@ class IndexPanel(Panel):
     title = "Gallery panel: words, a picture, or both; press Search"
 
     def __init__(self, index, show, query: str = "a boat on the water"):
+        if not (hasattr(index, "search") and callable(show)):
+            raise ValueError("A gallery needs an ImageIndex, and place -> picture.")
         self.index, self.show = index, show
-        self.query = w.Text(value=query, description="words", layout=wide(280, 2))
+        self.query = w.Text(
+            value=typed(query), description="words", layout=wide(280, 2)
+        )
         self.minus = w.Text(value="", description="but not", layout=wide(220))
         self.own = Upload(self.heard)
         self.upload = self.own.field

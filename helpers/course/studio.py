@@ -18,9 +18,11 @@ from PIL import Image
 from .. import paths
 from ..dream import Dream, Settings, files
 from ..dream.cutouts import RECIPES
+from ..dream.loop import ready_guides
 from ..dream.packed import text_of
 from ..dream.settings import STARTS
 from ..pictures import read_picture, to_image
+from ..values import members, short
 from . import plots
 from .painter import TokenPainter, full, glass, over
 from .panels import (
@@ -34,6 +36,7 @@ from .panels import (
     portable,
     press,
     sentence,
+    typed,
     wide,
 )
 
@@ -78,7 +81,7 @@ class Studio(Panel):
         self.dream, self.drawing, self.worker, self.halt = None, None, None, False
         self.door = threading.Lock()  # one run comes in at a time
         self.prompt = w.Text(
-            value=prompt, placeholder="a red fox | snow:0.5 | blurry:-0.3",
+            value=typed(prompt), placeholder="a red fox | snow:0.5 | blurry:-0.3",
             layout=wide(260),
         )  # fmt: skip
         self.seed = w.IntText(value=0, description="seed", layout=wide(200))
@@ -347,10 +350,11 @@ def left_over(plan, done: int, seconds: float) -> float:
 
 def contact_sheet(settings: Settings, seeds, guides=None, vqgan=None, progress=True):
     """Run several seeds: (frames, a figure of all pictures with seed and score)."""
-    seeds = list(seeds)
+    seeds, guides, frames = members(seeds), ready_guides(guides), []
     if not seeds:
-        raise ValueError("A contact sheet needs at least one seed.")
-    frames = []
+        raise ValueError("A contact sheet needs at least one seed, in a list.")
+    if not isinstance(settings, Settings):
+        raise ValueError(f"A contact sheet needs Settings, not {short(settings)}.")
     for seed in seeds:
         dream = Dream(replace(settings, seed=seed), guides, vqgan)
         frames.append(dream.run(progress))

@@ -6,7 +6,7 @@ import torch
 from ..dalle.unclip import Painter, between
 from ..words import fold
 from . import plots
-from .panels import Panel, download, line, picture_box, portable
+from .panels import Panel, download, line, picture_box, portable, typed
 
 WIDE = w.Layout(width="460px", max_width="100%")
 SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed
@@ -23,7 +23,7 @@ class UnclipPanel(Panel):
 
     def __init__(self, painter: Painter, caption: str = "a red apple"):
         self.painter = painter
-        self.caption = w.Text(value=caption, description="caption", layout=WIDE)
+        self.caption = w.Text(value=typed(caption), description="caption", layout=WIDE)
         self.towards = w.Text(
             placeholder="a second caption, or nothing", description="towards",
             layout=WIDE,

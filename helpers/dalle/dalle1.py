@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import gpt, vqgan, weights
-from ..clip.files import merges
+from ..clip.files import merges, tokenizer_of
 from ..clip.tokenizer import Tokenizer, check_texts
 from ..device import pick_device
 from ..values import generator, number, ready, tensor, whole
@@ -222,5 +222,6 @@ def load(name: str = "dalle1", device=None) -> Dalle1:
         raise ValueError(
             f"{path.name} was trained on the codes of another VQGAN: train it again."
         )
-    tokenizer = Tokenizer(pairs, config.conditions)
+    count = config.values - config.conditions  # each padding is a word of its own
+    tokenizer = tokenizer_of(pairs, config.conditions, count, path)
     return Dalle1(model.to(device), codes, tokenizer, card, styles)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..values import number, whole
+from ..values import number, one_of, whole
 
 
 def signal(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,6 +45,7 @@ def clean_and_noise(said: Tensor, x_t: Tensor, t: Tensor, kind: str, limit=None)
     kind: "x0" or "v". ``limit``: the clean x is cut to [-limit, limit], and the noise
     made to fit.
     """
+    one_of("kind of prediction", kind, ("x0", "v"))
     a, s = (like(part, x_t) for part in signal(t))
     x = said if kind == "x0" else a * x_t - s * said
     if limit is not None:
@@ -65,9 +66,11 @@ def ddim(
     """Walk from noise x (B, ...) to a picture in ``steps`` steps (DDIM, eta 0).
 
     ``said_by``: function of (x_t, t (B,)). ``watch``: called with (step, clean x) after
-    each. ``begin``: the time at which x stands. Raises ValueError for no steps.
+    each. ``begin``: the time at which x stands. Raises ValueError for no steps,
+    another kind and a time outside of 0 to 1.
     """
     steps = whole("The steps", steps, 1, 10_000)
+    begin = number("The time at which it begins", begin, 0, 1)
     times = torch.linspace(begin, 0, steps + 1, device=x.device)
     for n in range(steps):
         t, after = (times[k].expand(len(x)) for k in (n, n + 1))

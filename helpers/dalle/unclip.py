@@ -289,11 +289,12 @@ class Painter:
 
     def noise(self, seed: int, *shape: int) -> Tensor:
         """Drawn on the CPU, so that a seed means the same everywhere."""
-        return torch.randn(*shape, generator=generator(seed)).to(self.device)
+        shape = [whole("A side of noise", n, 0, 2**30) for n in shape]
+        return torch.randn(shape, generator=generator(seed)).to(self.device)
 
     def long(self, embedding: Tensor) -> Tensor:
         """(B, D) brought to length sqrt(D), as the networks want it."""
-        embedding = embedding.float().to(self.device)
+        embedding = tensor("Embeddings", embedding).float().to(self.device)
         return F.normalize(embedding, dim=-1) * embedding.shape[-1] ** 0.5
 
     def imagine(
@@ -364,6 +365,8 @@ class Painter:
     def latents(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, 128, 128) float in [0, 1] -> latents (B, L, n, n)."""
         pictures = check_pictures("Pictures", pictures, LARGE)
+        if not len(pictures):
+            return torch.zeros(0, *self.places, device=self.device)
         z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
         return (z - self.model.decoder.mean) / self.model.decoder.spread
 
@@ -373,6 +376,8 @@ class Painter:
         """(B, 3, 64, 64) -> (B, 3, 128, 128), both float in [0, 1]."""
         small = check_pictures("Small pictures", small, SIZE)
         blur = number("The blur", blur, 0, 1)
+        if not len(small):
+            return torch.zeros(0, 3, LARGE, LARGE, device=self.device)
         small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
         noised = add_noise(small, self.noise(a_seed(seed, 1), *small.shape), level)
@@ -421,7 +426,10 @@ def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 
     Raises ValueError with one sentence for vectors or shares that do not fit.
     """
-    a, b = (tensor("Embeddings", x).float() for x in (a, b))
+    a, b = (tensor("Embeddings", x) for x in (a, b))
+    if any(x.is_complex() or not x.isfinite().all() for x in (a, b)):
+        raise ValueError("Embeddings are floats without NaN or inf.")
+    a, b = a.float(), b.float()
     share = tensor("Shares", share).to(a.device)
     try:
         torch.broadcast_shapes(a.shape, b.shape, (*share.shape, 1))

@@ -16,14 +16,15 @@ from torch import Tensor
 
 from .. import clip, paths
 from ..device import pick_device
-from ..pictures import array, to_image
+from ..pictures import one_or_many, read_picture, to_image
 from ..values import frozen, number, one_of, short, whole
 from . import prompts, record
-from .loop import Dream, Frame
+from .loop import Dream, Frame, ready_guides
 from .packed import is_packed, text_of
 from .settings import STARTS, Settings, opening, opening_of_old, plan, uses_codes
 
 KEY = "pictures-and-words"
+OTHERS = (".heic", ".heif", ".svg", ".mp4")  # pictures that Pillow does not write
 SIDE = 224  # pixels of a picture prompt, where no guide says
 MOST_PIXELS = 2**25  # no drawing of ours is larger
 
@@ -60,7 +61,8 @@ def save(path, frame: Frame, settings: Settings | None = None) -> Path:
     path = paths.given(path)
     if not isinstance(frame, Frame):
         raise TypeError(f"save writes a Frame, not {short(frame)}: dream.best is one.")
-    if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif"):
+    others = {*Image.registered_extensions(), *OTHERS} - {".png"}
+    if path.suffix.lower() in others:
         raise ValueError(
             f"The settings travel in a PNG: save as {path.with_suffix('.png').name}."
         )
@@ -174,6 +176,9 @@ def check_record(table: dict, settings: Settings) -> None:
             raise ValueError("a model has no name")
     if not table["guides"] or len(table["guides"]) > 16:
         raise ValueError("it names no guides")
+    by_hand = table.get("by hand") or []
+    if not all(isinstance(part, str) for part in by_hand):
+        raise ValueError("it does not say what was put in by hand")
     if not isinstance(table["versions"], dict) or len(table["wishes"]) > prompts.MOST:
         raise ValueError("versions or wishes are missing")
     if asked := table.setdefault("asked", None):  # none in an older file
@@ -222,6 +227,7 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
     if changes:
         settings = replace(settings, **(table["asked"] or {}))
     settings = changed(settings, changes)
+    guides = ready_guides(guides)
     device = guides[0].device if guides else pick_device()
     if guides is None:
         guides = [guide(row, path, device) for row in table["guides"]]
@@ -335,6 +341,7 @@ def go_on(
     if "canvases" not in changes:
         side = max(settings.width, settings.height)
         settings = replace(settings, canvases=((side, 1.0, plan(old)[-1].rate),))
+    guides = ready_guides(guides)
     device = guides[0].device if guides else pick_device()
     if guides is None and "guides" in table and "guides" not in changes:
         guides = [guide(row, source, device) for row in table["guides"]]
@@ -343,11 +350,23 @@ def go_on(
     return Dream(settings, guides, vqgan, wishes)
 
 
-def gif(path, pictures: list[Tensor], seconds: float = 4.0) -> Path:
-    """Write an animation; the last picture stays for a second and a half."""
-    if not pictures:
+def film(pictures) -> list[Image.Image]:
+    """Pictures of one size as those of a film. Raises ValueError with one sentence."""
+    images = [read_picture(row) for row in one_or_many(pictures)]
+    if not images:
         raise ValueError("There is no picture to animate.")
-    images, out = [to_image(p) for p in pictures], io.BytesIO()
+    if len({image.size for image in images}) > 1:
+        raise ValueError("The pictures of a film have one size, these have several.")
+    return images
+
+
+def gif(path, pictures: list[Tensor], seconds: float = 4.0) -> Path:
+    """Write an animation; the last picture stays for a second and a half.
+
+    Raises ValueError or PermissionError with one sentence.
+    """
+    seconds = number("The seconds", seconds, 0, 3600)
+    images, out = film(pictures), io.BytesIO()
     each = max(20, round(1000 * seconds / len(images)))
     times = [each] * (len(images) - 1) + [1500]
     images[0].save(
@@ -357,22 +376,25 @@ def gif(path, pictures: list[Tensor], seconds: float = 4.0) -> Path:
 
 
 def mp4(path, pictures: list[Tensor], rate: int = 15) -> Path | None:
-    """Write a film with ffmpeg; None where ffmpeg is not installed."""
+    """Write a film with ffmpeg; None where ffmpeg is not installed.
+
+    ``rate``: pictures a second. Raises ValueError, PermissionError or, where ffmpeg
+    fails, RuntimeError with one sentence.
+    """
+    rate, images = whole("The rate", rate, 1, 240), film(pictures)
     program = shutil.which("ffmpeg")
     if program is None:
         return None
-    if not pictures:
-        raise ValueError("There is no picture to animate.")
-    height, width = pictures[0].shape[1:]
+    width, height = images[0].size
     command = [program, "-y", "-loglevel", "error", "-f", "rawvideo"]
     command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate)]
     command += ["-i", "-", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
-    raw = b"".join(array(p).tobytes() for p in pictures)
+    raw = b"".join(image.tobytes() for image in images)
     with tempfile.TemporaryDirectory() as folder:
-        film = Path(folder) / "film.mp4"
-        command += ["-pix_fmt", "yuv420p", str(film)]
+        made = Path(folder) / "film.mp4"
+        command += ["-pix_fmt", "yuv420p", str(made)]
         ran = subprocess.run(command, input=raw, capture_output=True)
         if ran.returncode:
             reason = ran.stderr.decode(errors="replace").strip().split("\n")[-1]
             raise RuntimeError(f"ffmpeg could not write {path}: {reason}")
-        return write(path, film.read_bytes())
+        return write(path, made.read_bytes())

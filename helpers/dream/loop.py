@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from .. import clip
 from .. import vqgan as vqgans
 from ..device import pick_device
+from ..values import members, short
 from . import cutouts, drawers, losses, memory, prompts, record
 from .packed import unpack
 from .prompts import Prompt
@@ -31,6 +32,26 @@ from .settings import (
 )
 from .sketch import sketched
 from .start import begin
+
+
+def ready_guides(guides) -> list | None:
+    """Ready CLIPs, one or several, as a list; None for None.
+
+    Raises TypeError with one sentence for what is none, ValueError for the judge.
+    """
+    if guides is None:
+        return None
+    one = hasattr(guides, "embed_texts")  # which can be unpacked, too
+    found = [guides] if one else members(guides)
+    for guide in [guides] if found is None else found:
+        if not (hasattr(guide, "model") and hasattr(guide, "embed_texts")):
+            raise TypeError(
+                "A guide is what clip.load gives, not "
+                f"{type(guide).__name__}: clip.load(NAME)."
+            )
+        if guide.name == "judge":
+            raise ValueError("The judge never guides: it would judge its own work.")
+    return found
 
 
 @dataclass
@@ -73,6 +94,11 @@ class Dream:
         self.begun, self.until = False, None  # the step after which it ends, if any
         if vqgan is None and uses_codes(s):
             vqgan = vqgans.load(s.vqgan, device)
+        if not (vqgan is None or hasattr(vqgan, "from_codes")):
+            raise TypeError(
+                f"A VQGAN is what vqgan.load gives, not {type(vqgan).__name__}: "
+                "vqgan.load(NAME)."
+            )
         self.vqgan, self.plan = vqgan, plan(s)
         self.foresee(self.plan[-1], device)
         large = self.open(self.plan[-1], device)
@@ -87,7 +113,9 @@ class Dream:
                 check_canvas(canvas, large.unit)
         fit = (large.width, large.height)
         side = max(guide.model.config.image_size for guide in self.guides)
-        wishes = list(wishes)
+        given, wishes = wishes, members(wishes)
+        if wishes is None:
+            raise TypeError(f"The wishes are a list of Prompts, not {short(given)}.")
         if wishes:
             prompts.check([*prompts.parse(s.prompt), *wishes])
         rows = [record.wish_row(wish, fit, side) for wish in wishes]
@@ -123,15 +151,7 @@ class Dream:
 
     def meet(self, guides) -> torch.device:
         """Take the guides that were passed in, or load those of the settings."""
-        guides = [] if guides is None else list(guides)
-        for guide in guides:
-            if not (hasattr(guide, "model") and hasattr(guide, "embed_texts")):
-                raise TypeError(
-                    "A guide is what clip.load gives, not "
-                    f"{type(guide).__name__}: clip.load(NAME)."
-                )
-            if guide.name == "judge":
-                raise ValueError("The judge never guides: it would judge its own work.")
+        guides = ready_guides(guides) or []
         device = guides[0].device if guides else pick_device()
         self.guides = guides or [clip.load(n, device) for n in self.settings.guides]
         for guide in self.guides:

@@ -19,11 +19,12 @@ import numbers
 import re
 from dataclasses import dataclass, replace
 
+import regex
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..values import short
+from ..values import generator, short, whole
 from ..words import fold
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -33,10 +34,22 @@ ALMOST = re.compile(r"[+-]?\s*[\d.,/]*\d[\d.,/]*\s*%?")  # 0,5 and 1/2 and "- 2"
 TIME = re.compile(r"(?<![\d:])\d{1,2}(?::\d\d){1,2}$")
 DIGITS = str.maketrans("٫−", ".-")  # the Persian decimal mark, the long minus
 MARKS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-WIDE = "：﹕︓∶꞉"  # they look like a colon
+WIDE = "：﹕︓∶꞉︰ː׃։"  # they look like a colon
 CURLY = re.compile(r"[“«]([^“”«»]*[|^][^“”«»]*)[”»]|„([^„“]*[|^][^„“]*)“")
 HELD = re.compile(r'"(?:\\.|[^"\\])*"|\\.')  # in straight marks, or behind a backslash
 OPTION = re.compile(r"(?<!\S)--[a-z]\w*(?=\s|$)")  # --no, --ar
+WORD = regex.compile(r"[\p{L}\p{N}\p{So}\p{Sc}]|(?![\x00-\x7f])\p{Sm}")  # or ♥, →
+POWER = re.compile(rf"(?<=\w)\^{NUMBER}(?=$|[\s,;)|^])")  # fox^2 is no chapter
+EMPHASIS = re.compile(  # as other programs weigh their words
+    rf"""
+    (?P<word>[^\W\d_]\w*)\s?\*\s?(?P<by>{NUMBER})(?=$|[\s,;)])   # fox*2
+    | (?:^|(?<=[\s,;(]))(?P<by2>{NUMBER})\*(?P<word2>[^\W\d_]\w*)  # 2*fox
+    | (?P<open>[(\[{{])(?P=open)+(?P<in>[^()\[\]{{}}]+)[)\]}}]{{2,}}  # ((fox))
+    | [(\[{{](?P<in2>[^()\[\]{{}}]+)[)\]}}]
+      (?:\+{{1,4}}|-{{1,4}}|(?P<by3>\d*\.\d+))(?=$|[\s,;])
+    """,  # (fox)++ and (fox)1.3
+    re.VERBOSE,
+)
 SPECIAL = set('"|^\\:“”„«»') | set(WIDE) | set(MARKS)
 LONGEST, MOST = 5000, 64  # characters of a line, prompts in it
 WEIGHTS = (1e-4, 1e4)  # the size of a weight
@@ -116,6 +129,7 @@ def refuse(why: str, line: str, at: int) -> ValueError:
     a, b = max(0, at - 12), at + 12
     near = " ".join(line[a:b].split())
     near = ("..." if a else "") + near + ("..." if b < len(line) else "")
+    why = " ".join(why.split())  # what is typed may hold lines
     return ValueError(f"{why} (character {at + 1} of the prompt, near {near}).")
 
 
@@ -177,6 +191,13 @@ def parse(line: str) -> list[Prompt]:
             line,
             curly.start(),
         )
+    if power := POWER.search(plain):
+        raise refuse(
+            "A ^ begins the next chapter of a story: write fox:2 for a weight, or put "
+            'the text in quotation marks, as in "x^2"',
+            line,
+            power.start(),
+        )
     chapters = [[p.stripped() for p in parts] for parts in scan(line)]
     chapters = [[p for p in parts if p.letters] for parts in chapters]
     chapters = [parts for parts in chapters if parts]
@@ -214,14 +235,20 @@ def one(part: Part, line: str) -> Prompt:
             line,
             text.places[option.start()],
         )
+    if found := EMPHASIS.search(text.plain):
+        held = next(found[k] for k in ("word", "word2", "in", "in2") if found[k])
+        by = found["by"] or found["by2"] or found["by3"] or "1.3"
+        held = held.split(",")[0].strip().replace("\x01", "")[:30]
+        raise refuse(
+            f"{short(found[0].replace(chr(1), '.'))} is how another program weighs its "
+            f"words: write {spelt(held)}:{by} as a part of its own between |, or put "
+            "the text in quotation marks if it is meant so",
+            line,
+            text.places[found.start()],
+        )
     if text.kinds[0] == "q" == text.kinds[-1] and text.kinds.count("q") == 2:
         text = text[1:-1]
-    words = text.letters
-    if not re.search(r"\w|[^\x00-\x7f]", fold(words, False)):
-        raise refuse(
-            f"The prompt {short(words)} holds no word, only punctuation", line, at
-        )
-    prompt = Prompt(words, *numbers)
+    prompt = Prompt(text.letters, *numbers)
     if fault := amiss(prompt):
         raise refuse(fault, line, at)
     return prompt
@@ -239,6 +266,13 @@ def cut(part: Part, line: str) -> tuple[Part, list[float]]:
                 line,
                 part.places[inner.start(1)],
             )
+    if re.fullmatch(r"[+-]\d+|[+-]?\d*\.\d+", shown.strip()):
+        raise refuse(
+            f"This is a number and no text: write fox:{shown.strip()} for a weight, or "
+            "put it in quotation marks if it is the text",
+            line,
+            part.places[0],
+        )
     if not found:
         check_tail(part, shown, line)
         return part, []
@@ -305,6 +339,10 @@ def misspelt(part: Part, at: int, line: str) -> ValueError:
 def amiss(p: Prompt) -> str:
     """What is wrong with one prompt, without a full stop; "" if nothing is."""
     title = short(p.text)
+    if not isinstance(p.text, str):
+        return f"The text of a wish must be text, not {title}"
+    if p.vector is None and p.picture is None and not WORD.search(fold(p.text, False)):
+        return f"The prompt {title} holds no word, only punctuation"
     for name in ("weight", "stop", "begin", "end"):
         value = getattr(p, name)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -353,8 +391,8 @@ def check(prompts: list[Prompt]) -> None:
 
 def noise_prompt(seed: int, size: int, weight: float = 1.0) -> Prompt:
     """A random direction of ``size`` numbers: chance as a wish."""
-    g = torch.Generator().manual_seed(seed)
-    vector = F.normalize(torch.randn(size, generator=g), dim=0)
+    size = whole("The size of a direction", size, 1, 2**20)
+    vector = F.normalize(torch.randn(size, generator=generator(seed)), dim=0)
     return Prompt(f"noise {seed}", weight, vector=vector)
 
 

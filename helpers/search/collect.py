@@ -83,9 +83,10 @@ def absolute(path) -> str:
 
 
 def walk(folder: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """All files below a folder, in order, and the folders that cannot be read.
+    """All files below a folder, in order, and what cannot be read there.
 
-    Links in a loop are followed once.
+    That is folders, and links that lead nowhere, as to a drive that is not there. Links
+    in a loop are followed once.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {plain(folder)}.")
@@ -101,7 +102,12 @@ def walk(folder: str) -> tuple[list[str], list[tuple[str, str]]]:
             continue
         seen.add(real)
         below.sort()
-        found += [os.path.join(here, name) for name in sorted(files)]
+        for path in (os.path.join(here, name) for name in sorted(files)):
+            if os.path.islink(path) and not os.path.exists(path):
+                why = "a link to nothing: there is no picture at its end"
+                refused.append((path, why))
+            else:
+                found.append(path)
     return found, refused
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .. import paths
+from ..values import ready, whole
 from . import parts as stored
-from .index import Hit
+from .index import Hit, at_least_one, one_text
 
 LEAST = 10_000  # vectors; fewer have room in memory, and teach no codes
 TAUGHT = 200_000  # vectors that centres and codes are learnt from, at most
@@ -77,7 +79,7 @@ def build(parts: list[Path], model, path) -> "DiskIndex":
 
     Raises ValueError with one sentence if they hold too few vectors.
     """
-    path = Path(path)
+    path = paths.given(path)
     counts = [stored.card_of(p)["count"] for p in parts]
     total = sum(counts)
     if total < LEAST:
@@ -114,21 +116,29 @@ class DiskIndex:
     def __init__(self, path, model):
         import faiss
 
-        path, self.model = Path(path), model
+        path, self.model = paths.given(path), ready(model)
         for ending in (".disk.json", ".faiss", ".ivfdata"):
             if not beside(path, ending).is_file():
                 raise FileNotFoundError(f"There is no file {beside(path, ending)}.")
-        card = json.loads(beside(path, ".disk.json").read_text("utf-8"))
-        if card["fingerprint"] != model.fingerprint:
+        try:
+            card = json.loads(beside(path, ".disk.json").read_text("utf-8"))
+            made, by = card["fingerprint"], card["model"]
+            self.parts = [Path(p) for p in card["parts"]]
+            self.ends = list(accumulate(whole("", n, 0, 2**40) for n in card["counts"]))
+            self.near = faiss.read_index(
+                str(beside(path, ".faiss")), faiss.IO_FLAG_ONDISK_SAME_DIR
+            )
+            if not len(self.parts) == len(self.ends) > 0:
+                raise ValueError
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
             raise ValueError(
-                f"{path.name} was made by {card['model']} and cannot be asked by "
+                f"The disk index {path.name} is damaged: build the index again."
+            ) from None
+        if made != model.fingerprint:
+            raise ValueError(
+                f"{path.name} was made by {by} and cannot be asked by "
                 f"{model.name}: load that model, or build the index again."
             )
-        self.parts = [Path(p) for p in card["parts"]]
-        self.ends = list(accumulate(card["counts"]))
-        self.near = faiss.read_index(
-            str(beside(path, ".faiss")), faiss.IO_FLAG_ONDISK_SAME_DIR
-        )
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -141,10 +151,10 @@ class DiskIndex:
 
     def search(self, words: str, k: int = 6) -> list[Hit]:
         """The k nearest pictures, best first, with their true cosines."""
-        if not isinstance(k, int) or k < 1:
-            raise ValueError(f"k is {k!r}; give a whole number of at least 1.")
-        if not str(words).strip():
+        k, words = at_least_one("k", k), one_text(words, "words")
+        if not words:
             raise ValueError("The query is empty: type what you want to see.")
+        k = min(k, len(self))
         query = self.model.embed_texts(words)
         found = self.near.search(query.numpy(), WIDER * k)[1][0]
         rows = [(int(p), *self.at(int(p))) for p in found if p >= 0]

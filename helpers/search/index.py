@@ -13,7 +13,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..pictures import PATHS, plain
-from ..values import alike, flag, members, number, ready, whole
+from ..values import (
+    alike,
+    flag,
+    floats,
+    members,
+    number,
+    ready,
+    short,
+    tensor,
+    whole,
+)
 from ..words import fold
 from . import storage
 from .build import Kept, embed
@@ -61,18 +71,27 @@ class ImageIndex:
     is still the same, (path, size, time in ns) of a file, otherwise a hash. ``base``:
     the folder to which paths are saved relatively. ``skipped``: what could not be read,
     as (name, reason). Make one with ``build`` or ``load``, or fill an empty one,
-    ``ImageIndex(model)``, with ``update`` and ``add``.
+    ``ImageIndex(model)``, with ``update`` and ``add``. Raises ValueError with one
+    sentence for names and vectors that do not fit together.
     """
 
     def __init__(
         self, model, names=(), vectors: Tensor | None = None, skipped=(), keys=None,
         base=None,
     ):  # fmt: skip
-        self.model, self.names = ready(model), list(names)
+        self.model, self.names, self.skipped = ready(model), members(names), [*skipped]
+        if self.names is None:
+            raise ValueError(f"The names are a list of texts, not {short(names)}.")
+        width = model.model.config.embed
         if vectors is None:
-            vectors = torch.empty(0, model.model.config.embed)
-        self.vectors, self.skipped = vectors, list(skipped)
-        self.keys = list(keys) if keys is not None else [None] * len(self.names)
+            vectors = torch.empty(0, width)
+        self.vectors = vectors = floats("Vectors", tensor("Vectors", vectors), width)
+        self.keys = [None] * len(self.names) if keys is None else list(keys)
+        if not len(self.names) == len(vectors) == len(self.keys):
+            raise ValueError(
+                f"Each picture has its vector and its name, but there are "
+                f"{len(vectors)} vectors and {len(self.names)} names."
+            )
         self.base = absolute(base) if base is not None else None
         self._near: dict = {}
 
@@ -143,40 +162,48 @@ class ImageIndex:
             old = [p for p in range(before) if self.names[p] in fresh]
             self._forget(old)
 
-    def update(self, folder, progress: bool = True, resume=None) -> Changes:
+    def update(
+        self, folder, progress: bool = True, resume=None, emptied: bool = False
+    ) -> Changes:
         """Bring the index up to date with a folder and all below it.
 
         Only new and changed files are embedded; pictures whose file has vanished go.
-        What lies elsewhere stays. A file counts as changed if its size or its time is
-        another. If it is stopped half-way, what was embedded is kept. ``resume``: as
-        in ``build``. Raises FileNotFoundError with one sentence if the folder is not
-        there.
+        What lies elsewhere stays, and what lies behind a link that leads nowhere. A
+        file counts as changed if its size or its time is another. If it is stopped
+        half-way, what was embedded is kept. ``resume``: as in ``build``. ``emptied``:
+        the folder is empty on purpose; without it a folder that has lost all of its
+        pictures, as that of a drive that is not there, takes none from the index.
+        Raises FileNotFoundError or ValueError with one sentence.
         """
-        folder = absolute(folder)
+        folder, emptied = absolute(folder), flag("emptied", emptied)
         files, refused = walk(folder)
         self.base = self.base or folder
         there, hidden = set(files), [where for where, _ in refused]
         before = self._marks()
+        known = {path for path in before if inside(path, folder)}
         gone = {
             path
-            for path in before
-            if inside(path, folder)
-            and path not in there
-            and not any(inside(path, where) for where in hidden)
+            for path in known - there
+            if not any(inside(path, where) for where in hidden)
         }
-        self._forget_files(gone)
         self.skipped = [row for row in self.skipped if not inside(row[0], folder)]
         self.skipped += refused
         todo = [f for f in files if f not in before or before[f] != mark(f)]
         good = self._take([Item(f, f, f) for f in todo], progress, resume)
         bad = before.keys() & set(todo) - good  # pictures once, and none any more
-        self._forget_files(bad)
+        if gone and gone == known and not good and not emptied:
+            raise ValueError(
+                f"The folder {plain(folder)} holds none of its {len(known)} pictures "
+                "any more: is its drive there? The index keeps them; emptied=True "
+                "takes them out."
+            )
+        self._forget_files(gone | bad)
         changed = len(good & before.keys())
         return Changes(
             new=len(good) - changed,
             changed=changed,
             gone=len(gone) + len(bad),
-            kept=len(there & before.keys() - set(todo)),
+            kept=len(known - gone - set(todo)),
         )
 
     def merge(self, other: "ImageIndex") -> None:
@@ -422,7 +449,8 @@ class ImageIndex:
         """
         file = storage.file_of(path)
         card, vectors = storage.read(file)
-        index = cls(model, vectors=vectors, base=base)
+        index = cls(model, base=base)
+        index.vectors = vectors
         if base is not None and not os.path.isdir(index.base):
             raise FileNotFoundError(f"There is no folder {plain(index.base)}.")
         made = card.get("model"), card.get("fingerprint")

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .. import paths
+
 ENDING = ".safetensors"
 
 
@@ -26,6 +28,7 @@ def write(file: Path, card: dict, vectors: Tensor) -> None:
 
 def read(file: Path) -> tuple[dict, Tensor]:
     """(card, vectors) of a part. Raises ValueError with one sentence if damaged."""
+    file = paths.given(file)
     card = card_of(file)
     with safe_open(file, "pt") as content:
         vectors = content.get_tensor("vectors")
@@ -36,6 +39,7 @@ def read(file: Path) -> tuple[dict, Tensor]:
 
 def card_of(file: Path) -> dict:
     """The card alone: the vectors stay on the disk."""
+    file = paths.given(file)
     try:
         with safe_open(file, "pt") as content:
             card = json.loads(bytes(content.get_tensor("card").numpy()))

@@ -104,3 +104,15 @@ def test_first_token_has_the_chances_of_the_model():
 
 def test_config_counts_the_context():
     assert gpt.Config().context == 258
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"count": -1}, {"count": 1.5}, {"temperature": "x"}, {"top_k": -1}, {"top_p": 0},
+     {"start": None}, {"start": torch.zeros(1, 0).long()}, {"start": torch.zeros(1, 2)},
+     {"start": torch.full((1, 2), 15)}, {"start": torch.zeros(2).long()}],
+)  # fmt: skip
+def test_sampling_from_what_makes_no_sense(more):
+    asked = {"start": torch.zeros(1, 2).long(), "count": 2, "temperature": 0.0} | more
+    with pytest.raises(ValueError):
+        sample(model(), g=torch.Generator(), **asked)

@@ -2,7 +2,9 @@
 
 import io
 import os
+import struct
 import warnings
+import zlib
 from pathlib import PurePath
 
 import numpy as np
@@ -222,3 +224,80 @@ def test_a_batch_is_a_whole_number(model):
             model.embed_images([CAT], batch=batch)
         with pytest.raises(ValueError, match="batch must be a whole number"):
             model.embed_texts(["a cat"], batch=batch)
+
+
+def png16(x, *chunks) -> bytes:
+    """A PNG of 16 bit a colour, (H, W, 3 or 4), as no Pillow writes it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        sum_ = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + sum_
+
+    h, w, colours = x.shape
+    about = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[colours], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x)
+    parts = [chunk(b"IHDR", about), *(chunk(*c) for c in chunks)]
+    parts += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff16(x, order: str) -> bytes:
+    """The same as a TIFF, "<" or ">"."""
+    h, w, colours = x.shape
+    raw = x.astype(order + "u2").tobytes()
+    bits = struct.pack(f"{order}{colours}H", *[16] * colours)
+    tags = [(256, w), (257, h), (258, 8 + len(raw)), (259, 1), (262, 2), (273, 8)]
+    tags += [(277, colours), (278, h), (279, len(raw))]
+    tags += [(338, 2)] if colours == 4 else []
+    out = b"II*\0" if order == "<" else b"MM\0*"
+    out += struct.pack(order + "I", 8 + len(raw) + len(bits)) + raw + bits
+    out += struct.pack(order + "H", len(tags))
+    for tag, value in tags:
+        many = colours if tag == 258 else 1
+        if tag in (259, 262, 277, 338):
+            out += struct.pack(order + "HHIHH", tag, 3, many, value, 0)
+        else:
+            kind = 3 if tag == 258 else 4
+            out += struct.pack(order + "HHII", tag, kind, many, value)
+    return out + struct.pack(order + "I", 0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize("colours", [3, 4])
+def test_deep_colours_show_their_whole_range(bits, colours):
+    # Pillow#3011 in colour: Pillow keeps the upper byte, and 12 bits come out black
+    g = np.random.default_rng(0)
+    x = g.integers(0, 2**bits, (9, 7, colours))
+    x[..., 3:] = 65535  # opaque
+    want = np.round(x[..., :3] * (255 / (2**bits - 1)))
+    raws = [png16(x), tiff16(x, "<"), tiff16(x, ">"), x.astype(np.uint16)]
+    for raw in raws:
+        have = np.asarray(read_picture(raw)).astype(int)
+        assert abs(have - want).max() <= (bits == 16)
+    turned = Image.Exif()
+    turned[0x112] = 6
+    body = turned.tobytes().removeprefix(b"Exif\0\0")
+    picture = read_picture(png16(x, (b"eXIf", body)))
+    assert abs(np.asarray(picture).astype(int) - np.rot90(want, -1)).max() <= 1
+    image = Image.open(io.BytesIO(png16(x)))  # opened by the reader, not yet decoded
+    assert abs(np.asarray(read_picture(image)).astype(int) - want).max() <= 1
+
+
+def test_a_deep_colour_that_stands_for_transparent_becomes_white():
+    x = np.zeros((2, 2, 3), int)
+    x[0] = 40000
+    clear = (b"tRNS", struct.pack(">HHH", 40000, 40000, 40000))
+    have = np.asarray(read_picture(png16(x, clear)))[..., 0]
+    assert have.tolist() == [[255, 255], [0, 0]]
+
+
+def test_floats_a_filter_carried_beyond_one_stay_bright():
+    x = np.linspace(0, 1.05, 64, dtype=np.float32).reshape(8, 8)
+    have = np.asarray(read_picture(Image.fromarray(x)))[..., 0]
+    assert (have == (x.clip(0, 1) * 255).round()).all()
+
+
+def test_bytes_with_gaps_are_bytes():
+    raw = as_bytes(Image.new("RGB", (5, 3), "red"))
+    gaps = bytes(b for byte in raw for b in (byte, 0))
+    assert read_picture(memoryview(gaps)[::2]).size == (5, 3)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -213,3 +214,32 @@ def test_odd_names_in_a_file_stay_on_one_line(small, name):
     with pytest.raises(ValueError, match="does not fit") as caught:
         clip.load(path, "cpu")
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+def test_words_that_are_missing_are_noticed(tmp_path):
+    # fewer merges gave other tokens for the same text, without a word
+    torch.manual_seed(0)
+    learnt = Tokenizer([("a", "b"), ("c", "d</w>")], 8)
+    path = tmp_path / "small.safetensors"
+    files.save_clip(path, CLIP(replace(SMALL, vocab=516)), learnt, {})
+    assert clip.load(path, "cpu").tokenizer.merges == learnt.merges
+    rows = files.merge_ids(learnt).int()
+    for merges in (rows[:1], torch.cat([rows, rows])):
+        with pytest.raises(ValueError, match="its tokenizer has 51"):
+            clip.load(changed(path, {"tokenizer.merges": merges}), "cpu")
+
+
+def test_sizes_beyond_all_memory_are_refused_before_they_take_it(small):
+    sizes = json.loads(weights.read(small, "clip")[1]["config"])
+    harm = json.dumps(sizes | {"width": 2**14, "layers": 40})
+    with pytest.raises(ValueError, match="sizes that no such model"):
+        clip.load(changed(small, config=harm), "cpu")
+
+
+@pytest.mark.skipif(not hasattr(torch, "float8_e4m3fn"), reason="an old torch")
+def test_floats_of_eight_bits_are_floats(small):
+    mine, _ = weights.read(small, "clip")
+    key = next(k for k, v in mine.items() if v.is_floating_point())
+    eight = mine[key].to(torch.float8_e4m3fn)
+    model = clip.load(changed(small, {key: eight}), "cpu")
+    assert model.model.state_dict()[key].dtype == torch.float32

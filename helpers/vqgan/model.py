@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..values import tensor
+from ..values import rows, short, tensor, whole
 from .autoencoder import Config, Decoder, Encoder
 from .quantizers import GumbelQuantizer, VectorQuantizer
 
@@ -49,9 +49,9 @@ class VQGAN(nn.Module):
         """
         pictures = check_pictures(pictures)
         s = self.config.stride
-        if not len(pictures):
-            return torch.zeros(0, 1, 1, dtype=torch.long)
         H, W = pictures.shape[-2:]
+        if not len(pictures):
+            return torch.zeros(0, -(-H // s), -(-W // s), dtype=torch.long)
         more = (-W % s, -H % s)
         if any(more):
             warnings.warn(
@@ -67,11 +67,16 @@ class VQGAN(nn.Module):
     def from_codes(self, codes: Tensor, size: tuple | None = None) -> Tensor:
         """(B, h, w) codes -> (B, 3, H, W) pictures in [-1, 1].
 
-        ``size``: (H, W) to crop back to. Raises ValueError for codes out of range.
+        ``size``: (H, W) to crop back to. Raises ValueError for codes out of range and a
+        size that is none.
         """
+        if size is not None:
+            size = [whole("A side", n, 1, 2**30) for n in rows("size", size, "(H, W)")]
+            if len(size) != 2:
+                raise ValueError(f"size is written (H, W), not {short(size)}.")
         codes = tensor("Codes", codes)
-        whole = not codes.is_floating_point() and codes.dtype != torch.bool
-        if codes.ndim != 3 or not whole or 0 in codes.shape[1:]:
+        counts = not codes.is_floating_point() and codes.dtype != torch.bool
+        if codes.ndim != 3 or not counts or 0 in codes.shape[1:]:
             raise ValueError(
                 "Codes must be whole numbers (B, h, w), not "
                 f"{codes.dtype} {tuple(codes.shape)}."
@@ -83,7 +88,8 @@ class VQGAN(nn.Module):
                 f"{int(codes.min())} and {int(codes.max())}."
             )
         if not len(codes):
-            return torch.zeros(0, 3, *(size or (1, 1)))
+            stride = self.config.stride
+            return torch.zeros(0, 3, *(size or [stride * n for n in codes.shape[1:]]))
         device = self.post_quant_conv.weight.device
         x = self.decode(self.quantize.rows(codes.to(device))).clamp(-1, 1)
         return x[..., : size[0], : size[1]] if size else x

@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import clip, paths
+from ..pictures import plain
 from ..search import ImageIndex, collect
 from ..search import disk as on_disk
 from ..search import parts as stored
@@ -62,7 +63,7 @@ def shards(source, mark: str, size: int = SHARD) -> tuple[list[Shard], list]:
     ``mark``: of the model. Raises FileNotFoundError or ValueError with one sentence for
     a missing or empty source.
     """
-    source, skipped = Path(source), []
+    source, skipped = paths.given(source), []
     if size < 1:
         raise ValueError(f"A shard of {size} pictures is none; give 1 or more.")
     if source.is_file():
@@ -197,16 +198,23 @@ def embed(
     ``model``: a name or file for ``clip.load``; ``size``: pictures of a shard;
     ``actors``: Ray's processes (0: this one, without Ray), each with ``gpus``;
     ``disk``: a ``DiskIndex`` instead of an ``ImageIndex``. Raises ValueError,
-    FileNotFoundError or RuntimeError with one sentence.
+    FileNotFoundError, PermissionError or RuntimeError with one sentence.
     """
     if actors < 0:
         raise ValueError(f"{actors} actors are none; give 0 (without Ray) or more.")
-    out = Path(out)
+    out = paths.given(out)
+    if not out.name:
+        raise ValueError(f"{out} is a folder: name the index in it, {out}/index.")
     out = out.with_suffix("") if out.suffix == ".safetensors" else out
     folder = out.with_name(f"{out.name}.parts")
     ready = clip.load(str(model), device)
     every, skipped = shards(source, ready.fingerprint, size)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(
+            f"{folder} cannot be written ({error.strerror}); choose another place."
+        ) from None
     todo = [s for s in every if not done(s, folder)]
     if actors:
         worker = kind, (str(model), ready.fingerprint, device)
@@ -250,11 +258,11 @@ def main() -> None:
     parser.add_argument("--disk", action="store_true", help="for more than memory")
     try:
         index = embed(**vars(parser.parse_args()))
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         parser.exit(1, f"{error}\n")
     print(f"{len(index):,} pictures")
     for name, reason in getattr(index, "skipped", [])[:20]:
-        print(f"skipped {name}: {reason}")
+        print(f"skipped {plain(name)}: {reason}")  # a name may be no text
 
 
 if __name__ == "__main__":

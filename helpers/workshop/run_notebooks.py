@@ -161,12 +161,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", help="02 03; without any: all")
     chosen = tuple(parser.parse_args().numbers) or ("",)
+    found = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
+    for number in chosen:
+        if not any(path.name.startswith(number) for path in found):
+            parser.error(f"no page begins with {number}")
     os.environ.setdefault("PYTHONHASHSEED", "0")
     os.environ.setdefault(
         THREADS, "1"
     )  # as the tests run them: other threads, other sums
     pages.write()  # the setup cell that will be run
-    for path in sorted((paths.ROOT / "notebooks").glob("*.ipynb")):
+    for path in found:
         if not path.name.startswith(chosen):
             continue
         seconds = run(path)

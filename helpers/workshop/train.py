@@ -12,6 +12,7 @@ lists.
 """
 
 import argparse
+import math
 import os
 import sys
 from importlib import import_module
@@ -21,7 +22,7 @@ from typing import get_args
 
 import torch
 
-from .. import paths
+from .. import paths, weights
 from ..device import pick_device
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -62,6 +63,12 @@ def main() -> None:
     args = parser.parse_args()
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not hasattr(recipe, "MANY"):
         parser.error(f"{name} trains in one process: start it without torchrun")
+    for option, least in (("threads", 1), ("steps", 1), ("seed", 0)):
+        value = getattr(args, option)
+        if value is not None and not least <= value < 2**63:
+            parser.error(f"--{option} is a whole number from {least}, not {value}")
+    if args.seconds is not None and not 0 < args.seconds < math.inf:
+        parser.error(f"--seconds is a number above 0, not {args.seconds}")
     torch.set_num_threads(args.threads)
     given = {k: getattr(args, k) for k in ("steps", "seconds", "seed", *own)}
     given = {k: v for k, v in given.items() if v is not None and v is not False}
@@ -71,8 +78,13 @@ def main() -> None:
         if not any(p.kind == p.VAR_KEYWORD for p in takes.values()):
             word = "fresh" if option == "resume" else option
             parser.error(f"{name} takes no --{word}")
-    device = pick_device(args.device)
-    recipe.train(out=args.out or paths.MODELS / recipe.FILE, device=device, **given)
+    out = args.out or paths.MODELS / recipe.FILE
+    try:  # before the work, not after it
+        device = pick_device(args.device)
+        weights.check_writable(out)
+    except (RuntimeError, OSError, ValueError) as error:
+        parser.error(str(error))
+    recipe.train(out=out, device=device, **given)
 
 
 if __name__ == "__main__":

@@ -118,3 +118,18 @@ def test_a_word_without_end_is_read_in_time():
     assert time.process_time() - began < 2
     assert ids[:100] == mine.encode(long[:2048])[:100]
     assert len(mine.encode("a " * 10**6)) <= 100_000
+
+
+@pytest.mark.parametrize(
+    "ids", [None, "ab", 3, [1.5], torch.tensor([[1, 2]]), torch.tensor([1.0])]
+)
+def test_what_is_no_row_of_ids(ids):
+    with pytest.raises(TypeError, match="row of whole numbers"):
+        TOKENIZER.decode(ids)
+    assert TOKENIZER.decode([-1, 10**9]) == ""
+
+
+@pytest.mark.parametrize("context", [0, 1, 2.5, None])
+def test_a_context_has_room_for_both_ends(context):
+    with pytest.raises(ValueError, match="context"):
+        tk.Tokenizer([], context)

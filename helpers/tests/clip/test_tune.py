@@ -185,3 +185,22 @@ def test_one_caption_in_two_spellings_is_one_class(tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "fit", fit)
     tune.tune(pairs, model, tmp_path / "mine.safetensors")
     assert torch.equal(seen[0][0], seen[0][2]) and len(seen[0].unique(dim=0)) == 2
+
+
+def test_vectors_and_matrices_that_do_not_fit():
+    x = F.normalize(torch.randn(3, 8), dim=1)
+    for bad in ((x, x[:2]), (x, x[:, :4]), (x, None), (x * float("nan"), x)):
+        with pytest.raises(ValueError):
+            tune.fit(*bad, steps=1)
+    with pytest.raises(ValueError, match="steps"):
+        tune.fit(x, x, "x")
+    with pytest.raises(ValueError, match="two models"):
+        tune.turned(x, torch.eye(3))
+    for bad in (torch.eye(3), torch.zeros(3, 384), None):
+        with pytest.raises(ValueError):
+            tune.fold(clip.load("scratch", "cpu"), bad)
+
+
+def test_a_head_in_capitals_is_a_head(tmp_path):
+    found, _ = tune.read_pairs(folder(tmp_path, "File,Caption\na.png,one\nb.png,two\n"))
+    assert [p.name for p in found] == ["a.png", "b.png"]

@@ -268,3 +268,19 @@ def test_vectors_come_from_numpy_lists_and_with_gradients_too(model):
         with pytest.raises(ValueError, match="count must be a whole number"):
             search.rank(model, vectors, "a cat", count)
     assert zeroshot.classifier(model, ["cat", "dog"], str).shape[0] == 2
+
+
+def test_vectors_that_are_no_numbers_are_no_answer():
+    good, bad = torch.eye(3)[:2], torch.full((2, 3), float("nan"))
+    for ask in (
+        lambda a, b: zeroshot.predict(a, b),
+        lambda a, b: zeroshot.yes(a, b, 10.0, -2.0),
+    ):
+        for pair in ((good, bad), (bad, good)):
+            with pytest.raises(ValueError, match="no numbers"):
+                ask(*pair)
+
+
+def test_doubled_braces_are_no_place_for_a_class(model):
+    with pytest.raises(ValueError, match="exactly one"):
+        zeroshot.classifier(model, "cat, dog", "a {{}}")

@@ -217,3 +217,25 @@ def test_some_cards_are_loaded_without_the_others(monkeypatch):
         assert part.cards == some.cards and torch.equal(part.rgba, some.rgba)
     nothing = corpus.load("photos", size=32, progress=False, keep=lambda card: False)
     assert len(nothing) == 0 and nothing.pictures().shape == (0, 3, 32, 32)
+
+
+def test_places_sizes_and_words_that_make_no_sense(tmp_path):
+    few = dataset.Corpus([{"name": "a"}, {"name": "b"}], torch.zeros(2, 4, 8, 8).byte())
+    assert few[-1][1] == "b" and [name for _, name in few] == ["a", "b"]
+    for bad in (2, -3, "x", 1.5, None, slice(2)):
+        with pytest.raises(IndexError, match="no picture"):
+            few[bad]
+    for bad in (0, -1, 1.5, "x", None):
+        with pytest.raises(ValueError, match="size"):
+            corpus.load("photos", size=bad)
+        with pytest.raises(ValueError, match="size"):
+            corpus.kind("panda", size=bad)
+    for bad in (None, 3):
+        with pytest.raises(ValueError, match="is a word"):
+            corpus.kind(bad)
+        with pytest.raises(ValueError, match="no split"):
+            corpus.load(bad)
+    for text in ("x", "{}", "[]", '{"shards": 3}'):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(ValueError, match="manifest.json makes no sense"):
+            corpus.load("photos", tmp_path)

@@ -82,3 +82,11 @@ def test_the_clock_tells_times_apart():
     assert rows.shape == (50, 16)
     near = (rows[1:] - rows[:-1]).norm(dim=1)
     assert near.min() > 1e-3 and math.isfinite(near.max().item())
+
+
+@pytest.mark.parametrize("more", [{"kind": "noise"}, {"kind": None}, {"begin": 5.0}])
+def test_a_walk_of_another_kind_is_refused(more):
+    # any other kind was taken for "v"
+    asked = {"kind": "x0"} | more
+    with pytest.raises(ValueError, match="kind of prediction|time at which"):
+        diffusion.ddim(lambda x, t: x, torch.rand(2, 3), 2, **asked)

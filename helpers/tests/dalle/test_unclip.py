@@ -274,3 +274,18 @@ def test_other_floats_and_the_largest_seed(painter):
     a, b = torch.rand(2, 1, 12)
     way = unclip.between(a.numpy(), b.tolist(), [0, 1])
     torch.testing.assert_close(way, F.normalize(torch.cat([a, b]), dim=-1))
+
+
+def test_no_picture_at_all_has_the_shape_of_pictures(painter):
+    none = painter.latents(torch.zeros(0, 3, 128, 128))
+    assert none.shape == (0, *painter.places)
+    assert painter.paint(none).shape == (0, 3, 128, 128)
+    assert painter.finish(none).shape == (0, 3, 128, 128)
+    assert painter.enlarge(torch.zeros(0, 3, 64, 64)).shape == (0, 3, 128, 128)
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="NaN"):
+            unclip.between(torch.full((1, 4), bad), torch.ones(1, 4), 0.5)
+    with pytest.raises(ValueError, match="side of noise"):
+        painter.noise(0, 2, -1)
+    with pytest.raises(ValueError, match="numbers in a tensor"):
+        painter.long("x")

@@ -1,6 +1,7 @@
 """The notation of prompts, and their distance."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -189,3 +190,50 @@ def test_a_stop_is_that_of_the_reference(weight, stop):
 def test_noise_prompt_is_seeded():
     a, b = prompts.noise_prompt(3, 8).vector, prompts.noise_prompt(3, 8).vector
     assert torch.equal(a, b) and abs(a.norm() - 1) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("a fox*2", "fox:2"),
+        ("fox * 1.5 | snow", "fox:1.5"),
+        ("2*fox in snow", "fox:2"),
+        ("((a fox)) in snow", "a fox:1.3"),
+        ("[[[fox, cat]]]", "fox:1.3"),
+        ("{{fox}}", "fox:1.3"),
+        ("(a fox)1.4 in snow", "a fox:1.4"),
+        ("(a fox)++", "a fox:1.3"),
+        ("fox^2", "fox:2"),
+        ("a fox | -0.5", "fox:-0.5"),
+        ("a fox | 2.5", "fox:2.5"),
+        ("fox︰2", "fox:2"),
+    ],
+)
+def test_the_notation_of_other_programs_is_no_text(line, right):
+    # InvokeAI, A1111 and NovelAI weigh words so; as text it would do nothing
+    with pytest.raises(ValueError, match=re.escape(right)):
+        parse(line)
+    assert parse(f'"{line}"')[0].text == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["(a fox) in snow", "[fox]", "a book on C++", "M*A*S*H", "5*5 tiles", "fox x2",
+     "a smile :))", "7", "f(x) and (y)", "fox ^ 2 cats", "fox ^ snow", "*fox*", "½"],
+)  # fmt: skip
+def test_marks_of_ordinary_text_stay_text(line):
+    assert parse(line)
+
+
+@pytest.mark.parametrize("line", ["؟؟؟", "。。。", "—", "…", "«»", "___", "\u0301"])
+def test_only_punctuation_in_any_script(line):
+    with pytest.raises(ValueError, match="only punctuation"):
+        parse(line)
+    assert "only punctuation" in prompts.amiss(Prompt(line))
+    assert not prompts.amiss(Prompt(line, vector=torch.ones(3)))
+
+
+@pytest.mark.parametrize("seed, size", [(-1, 4), ("x", 4), (0, 0), (0, -1), (2**64, 4)])
+def test_noise_that_is_none(seed, size):
+    with pytest.raises(ValueError, match="must be a whole number"):
+        prompts.noise_prompt(seed, size)

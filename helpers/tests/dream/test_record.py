@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from helpers.dream import Dream, Frame, files, generate, go_on, memory
 from helpers.dream.prompts import Prompt
+from helpers.pictures import to_image
 from helpers.tests.dream.tiny import OPTIONS, codes, dream, guide, settings
 
 
@@ -369,3 +370,60 @@ def test_the_film_is_whole_or_absent(tmp_path):
     assert list(tmp_path.iterdir()) == []
     path = files.gif(tmp_path / "b" / "a.gif", [torch.rand(3, 4, 4)])
     assert Image.open(io.BytesIO(path.read_bytes())).size == (4, 4)
+
+
+def test_guides_wishes_and_vqgan_of_other_kinds(tmp_path):
+    path, eye, book = saved(tmp_path / "a.png"), guide(), codes()
+    acts = (
+        lambda g: files.again(path, g, book),
+        lambda g: go_on(path, None, 4, g, book),
+        lambda g: Dream(settings(), g, book),
+    )
+    for act in acts:
+        assert act(eye).guides == [eye] == act(iter([eye])).guides  # one is enough
+        for bad in (3, "pocket", ["pocket"], [None]):
+            with pytest.raises(TypeError, match="what clip.load gives"):
+                act(bad)
+    for bad in (None, 3, Prompt("a fox")):
+        with pytest.raises(TypeError, match="a list of Prompts"):
+            Dream(settings(), [eye], book, bad)
+    for bad in (Prompt(3), Prompt("")):
+        with pytest.raises(ValueError, match="must be text|only punctuation"):
+            Dream(settings(), [eye], book, [bad])
+    with pytest.raises(TypeError, match="what vqgan.load gives"):
+        Dream(settings(drawer="codes", canvases=()), [eye], "pocket")
+
+
+@pytest.mark.parametrize("ending", ["tiff", "avif", "jp2", "heic", "svg", "pdf", "JPG"])
+def test_settings_travel_in_a_png_alone(ending, tmp_path):
+    frame = dream().run(progress=False)
+    with pytest.raises(ValueError, match="save as a.png"):
+        files.save(tmp_path / f"a.{ending}", frame)
+    for name in ("a", "a.PNG", "fox v1.5"):
+        path = files.save(tmp_path / name, frame)
+        assert files.settings_of(path).seed == frame.record["settings"]["seed"]
+
+
+@pytest.mark.parametrize("by_hand", [-1, True, [3], 2.5])
+def test_a_note_of_what_was_put_in_by_hand_may_be_damaged(by_hand, tmp_path):
+    path = saved(tmp_path / "a.png")
+    harm = tampered(path, tmp_path / "b.png", lambda t: t.update({"by hand": by_hand}))
+    with pytest.raises(ValueError, match="that make sense"):
+        files.again(harm, [guide()], codes())
+
+
+def test_films_of_whatever_is_given(tmp_path):
+    one, small = torch.rand(3, 8, 8), torch.rand(3, 4, 4)
+    for good in (torch.stack([one, one]), [one, to_image(one)], (p for p in [one])):
+        with Image.open(files.gif(tmp_path / "a.gif", good)) as film:
+            assert film.size == (8, 8)
+    for film in (files.gif, files.mp4):
+        for bad in (None, 3, "x", [], [3], [one, small], torch.rand(0, 3, 8, 8)):
+            with pytest.raises(ValueError):
+                film(tmp_path / "b", bad)
+    for bad in (float("nan"), -1, "x", None, 1e9):
+        with pytest.raises(ValueError, match="seconds"):
+            files.gif(tmp_path / "b", [one], bad)
+    for bad in (0, -1, 1.5, "x", None):
+        with pytest.raises(ValueError, match="rate"):
+            files.mp4(tmp_path / "b", [one], bad)

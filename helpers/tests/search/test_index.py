@@ -650,3 +650,65 @@ def test_numbers_flags_and_names_are_what_they_should_be(index, model, tmp_path)
         index.save(tmp_path / os.fsdecode(b"a\xff"))  # no load would open it
     with pytest.raises(OSError, match="cannot be written"):
         ImageIndex.build([cat], model, progress=False, resume=tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("left", [(), (".DS_Store", "desktop.ini")])
+def test_a_drive_that_is_not_there_empties_no_index(tmp_path, model, left):
+    # a mount point without its drive is an empty folder
+    there = folder_of(tmp_path / "drive")
+    index = ImageIndex.build(there, model, progress=False)
+    there.rename(tmp_path / "away")
+    there.mkdir()
+    for name in left:
+        (there / name).write_text("x")
+    names, vectors = list(index.names), index.vectors.clone()
+    with pytest.raises(ValueError, match="none of its 5 pictures .* drive"):
+        index.update(there, progress=False)
+    assert index.names == names and torch.equal(index.vectors, vectors)
+    assert index.update(there, progress=False, emptied=True).gone == 5
+    assert len(index) == 0
+    (tmp_path / "away").rename(there) if not left else None
+    index.update(tmp_path, progress=False)
+    assert len(index) == 5
+
+
+def test_a_link_to_a_drive_that_is_not_there_keeps_its_pictures(tmp_path, model):
+    folder, drive = tmp_path / "pictures", folder_of(tmp_path / "drive")
+    folder.mkdir()
+    Image.new("RGB", (9, 9), "red").save(folder / "own.png")
+    (folder / "usb").symlink_to(drive)
+    index = ImageIndex.build(folder, model, progress=False)
+    assert len(index) == 6
+    drive.rename(tmp_path / "away")
+    change = index.update(folder, progress=False)
+    assert (change.gone, change.kept, len(index)) == (0, 6, 6)
+    (row,) = index.skipped
+    assert row[0] == str(folder / "usb") and "a link to nothing" in row[1]
+    (tmp_path / "away").rename(drive)
+    assert index.update(folder, progress=False).kept == 6 and not index.skipped
+
+
+@pytest.mark.parametrize(
+    ("names", "vectors", "says"),
+    [
+        (["a", "b"], torch.rand(1, 9), "1 vectors and 2 names"),
+        (["a"], torch.rand(1, 5), "shape"),
+        (["a"], torch.rand(9), "shape"),
+        (["a"], torch.full((1, 9), float("nan")), "no numbers"),
+        (None, torch.rand(1, 9), "list of texts"),
+        (["a"], "x", "numbers in a tensor"),
+    ],
+)
+def test_names_and_vectors_that_do_not_fit(names, vectors, says):
+    class Nine:
+        name = fingerprint = "nine"
+        embed_images = None
+
+        class model:  # noqa: N801
+            class config:  # noqa: N801
+                embed = 9
+
+    with pytest.raises(ValueError, match=says):
+        ImageIndex(Nine(), names, vectors)
+    index = ImageIndex(Nine(), ["a"], torch.rand(1, 9).tolist())
+    assert index.vectors.shape == (1, 9)

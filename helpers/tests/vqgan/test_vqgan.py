@@ -372,3 +372,16 @@ def test_own_file_round_trip(tmp_path):
     assert again.card == {"model": "test"} and again.config == TINY
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     torch.testing.assert_close(again(x)[0], model(x)[0], atol=2e-2, rtol=2e-2)
+
+
+def test_no_picture_and_sides_that_are_none():
+    model = vqgan.VQGAN(Config(ch=16, ch_mult=(1, 2), z_channels=16, embed_dim=8,
+                               n_embed=20, fold=2)).eval()  # fmt: skip
+    s = model.config.stride
+    assert model.to_codes(torch.zeros(0, 3, 2 * s + 1, s)).shape == (0, 3, 1)
+    none = torch.zeros(0, 3, 1).long()
+    assert model.from_codes(none).shape == (0, 3, 3 * s, s)
+    assert model.from_codes(none, (5, 4)).shape == (0, 3, 5, 4)
+    for size in (3, "x", (1,), (0, 1), (-1, -1), (1.5, 2)):
+        with pytest.raises(ValueError):
+            model.from_codes(torch.zeros(1, 2, 2).long(), size)

@@ -1,6 +1,7 @@
 """Embedding in shards: cut off, killed, damaged, in tar files, too many for memory."""
 
 import io
+import json
 import os
 import signal
 import tarfile
@@ -206,3 +207,37 @@ def test_a_shard_knows_its_files_and_its_model(tmp_path):
     first = [s.key for s in shards(source, "m", 2)[0]]
     assert len(set(first)) == 2 and first == [s.key for s in shards(source, "m", 2)[0]]
     assert not set(first) & {s.key for s in shards(source, "other", 2)[0]}
+
+
+def test_a_disk_index_that_is_damaged(tmp_path, model):
+    ready = clip.load(str(model), "cpu")
+    for card in ("{", "{}", "[]", json.dumps({
+        "fingerprint": ready.fingerprint, "model": "m", "parts": [], "counts": [],
+    })):  # fmt: skip
+        for ending in (".faiss", ".ivfdata"):
+            (tmp_path / f"i{ending}").write_bytes(b"x")
+        (tmp_path / "i.disk.json").write_text(card)
+        with pytest.raises(ValueError, match="damaged: build the index again"):
+            disk.DiskIndex(tmp_path / "i", ready)
+    for bad in (None, 3):
+        with pytest.raises(ValueError, match="text or a Path"):
+            disk.DiskIndex(bad, ready)
+        with pytest.raises(ValueError, match="text or a Path"):
+            parts.read(bad)
+
+
+def test_places_that_take_no_index_and_names_that_are_no_text(
+    tmp_path, model, monkeypatch, capsys
+):
+    folder = folder_of(tmp_path / "p", 2)
+    (tmp_path / "file").touch()
+    for out, says in ((".", "is a folder"), ("/", "is a folder"),
+                      (tmp_path / "file" / "i", "cannot be written")):  # fmt: skip
+        with pytest.raises((ValueError, PermissionError), match=says):
+            embed(folder, out, model, progress=False)
+    with open(os.fsencode(folder) + b"/c\xfe.jpg", "w") as file:
+        file.write("x")
+    words = ["embed", str(folder), "--out", str(tmp_path / "i"), "--model", str(model)]
+    monkeypatch.setattr("sys.argv", words)
+    module.main()
+    assert "skipped" in capsys.readouterr().out

@@ -18,6 +18,8 @@ def main() -> None:
     parser.add_argument("what", choices=["clip", "search", "vqgan", "dream"])
     parser.add_argument("--largest", type=int, default=1_000_000)
     args = parser.parse_args()
+    if args.largest < 10_000:
+        parser.error(f"--largest is a whole number from 10,000, not {args.largest}")
     warnings.simplefilter("ignore")
     print(f"{torch.get_num_threads()} threads, medians")
     if args.what == "search":

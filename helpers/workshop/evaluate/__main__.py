@@ -26,7 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     module = import_module(f"{__package__}.{args.what}")
     more = {"judges": args.judges} if args.judges else {}
-    module.show(args.models or DEFAULTS[args.what], **more)
+    try:
+        module.show(args.models or DEFAULTS[args.what], **more)
+    except (ValueError, FileNotFoundError) as error:  # no such model, a damaged one
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--plain", action="store_true", help="without a choice")
     args = parser.parse_args()
+    weights.check_writable(args.out)  # before the work, not after it
     (plain if args.plain else choose)(args.out)
 
 
