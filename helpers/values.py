@@ -149,7 +149,7 @@ def alike(a, b) -> tuple[Tensor, Tensor]:
         )
     a, b = a.float(), b.to(a.device).float()
     if not (a.isfinite().all() and b.isfinite().all()):
-        raise ValueError("Vectors hold values that are no numbers (NaN or inf).")
+        raise ValueError("Vectors are finite; these hold values that are no numbers.")
     return a, b
 
 

@@ -121,12 +121,12 @@ def fold(model: Embedder, A: Tensor) -> Embedder:
     Raises ValueError for OpenAI's and LAION's models: our files cannot hold them, and
     for a matrix of another width.
     """
+    if model.name in official.OFFICIAL:
+        raise cannot_save(model)
     width = model.model.config.embed
     A = floats("The rows of A", A, width)
     if len(A) != width:
         raise ValueError(f"A turns {width} numbers into as many, not {len(A)}.")
-    if model.name in official.OFFICIAL:
-        raise cannot_save(model)
     network = deepcopy(model.model)
     tower = network.visual
     A = A.to(model.device)

@@ -55,6 +55,7 @@ UNSAID = {  # no one thing is right, or the point is what goes wrong
     "02-read-classifier",
     "02-where-fails-said",
     "03-measure",
+    "03-million-pictures-approximate-ivf",  # asks with vectors
     "03-nearest",
     "03-one-kind-thing-cats",
 }
