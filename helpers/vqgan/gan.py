@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import weights
 from ..device import pick_device
+from ..values import whole
 
 
 @dataclass
@@ -39,7 +40,11 @@ class Generator(nn.Module):
         return self.main(self.first(z))
 
     def sample(self, count: int, g: torch.Generator) -> Tensor:
-        """Vectors (count, Z) from a CPU generator, on the model's device."""
+        """Vectors (count, Z) from a CPU generator, on the model's device.
+
+        Raises ValueError with one sentence for a count that is none.
+        """
+        count = whole("The number of vectors", count, 0, 2**20)
         return torch.randn(count, self.config.z, generator=g).to(self.first.weight)
 
 

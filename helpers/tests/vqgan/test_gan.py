@@ -50,3 +50,10 @@ def test_another_file_is_refused():
         gan.load("nope")
     with pytest.raises(FileNotFoundError, match="There is no weights file"):
         gan.load("/nowhere/x.safetensors")
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, True, "3"])
+def test_a_count_that_is_none_is_one_sentence(count):
+    model = gan.Generator(gan.Config(8, (16, 8, 8, 8, 8)))
+    with pytest.raises(ValueError, match="^The number of vectors"):
+        model.sample(count, torch.Generator())
