@@ -6,7 +6,8 @@ import torch
 from ..dalle.dalle1 import Dalle1
 from ..words import fold
 from . import plots
-from .panels import Panel, download, line, picture_box, portable, typed
+from .lines import typed
+from .panels import Panel, download, line, picture_box, portable
 
 WIDE = w.Layout(width="460px", max_width="100%")
 SLIDER = w.Layout(width="300px", flex="0 0 auto")  # never squeezed

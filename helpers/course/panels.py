@@ -21,6 +21,7 @@ from ..pictures import array, read_picture
 from ..search import DOUBT, fits, rank
 from ..values import members, ready, short
 from ..words import fold
+from .lines import brief, sentence, typed
 from .plots.style import BLUE
 
 SMALL = "font-size:12px;line-height:1.35;overflow-wrap:anywhere"
@@ -149,31 +150,6 @@ def picture_box(width: int, height: int, value: bytes = b"") -> w.Image:
         width=f"{width}px", max_width="100%", height=f"{height}px", object_fit="contain"
     )
     return w.Image(value=value or blank(), format="png", layout=layout)
-
-
-def sentence(error: BaseException) -> str:
-    """What went wrong as one line, also where the error itself says nothing."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else error
-    lines = str(text).strip().splitlines() or [""]
-    if not lines[0]:
-        return f"That did not work ({type(error).__name__}); change a field, try again."
-    return brief(lines[0], 240)
-
-
-def typed(value) -> str:
-    """What stands in a text field at first: a text, or a list of them with commas.
-
-    Raises ValueError with one sentence.
-    """
-    rows = [value] if isinstance(value, str) else members(value)
-    if rows is None or not all(isinstance(row, str) for row in rows):
-        raise ValueError(f"A field holds text, not {short(value)}.")
-    return ", ".join(rows)
-
-
-def brief(text: str, most: int) -> str:
-    """A text of at most so many letters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class Panel(w.VBox):

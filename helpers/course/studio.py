@@ -18,12 +18,13 @@ from PIL import Image
 from .. import paths
 from ..dream import Dream, Settings, files
 from ..dream.cutouts import RECIPES
-from ..dream.loop import ready_guides
+from ..dream.guides import ready_guides
 from ..dream.packed import text_of
 from ..dream.settings import STARTS
 from ..pictures import read_picture, to_image
 from ..values import members, short
 from . import plots
+from .lines import sentence, typed
 from .painter import TokenPainter, full, glass, over
 from .panels import (
     FAINT,
@@ -35,8 +36,6 @@ from .panels import (
     picture_box,
     portable,
     press,
-    sentence,
-    typed,
     wide,
 )
 

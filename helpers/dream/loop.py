@@ -18,6 +18,7 @@ from .. import vqgan as vqgans
 from ..device import pick_device
 from ..values import members, short
 from . import cutouts, drawers, losses, memory, prompts, record
+from .guides import ready_guides
 from .packed import unpack
 from .prompts import Prompt
 from .settings import (
@@ -32,26 +33,6 @@ from .settings import (
 )
 from .sketch import sketched
 from .start import begin
-
-
-def ready_guides(guides) -> list | None:
-    """Ready CLIPs, one or several, as a list; None for None.
-
-    Raises TypeError with one sentence for what is none, ValueError for the judge.
-    """
-    if guides is None:
-        return None
-    one = hasattr(guides, "embed_texts")  # which can be unpacked, too
-    found = [guides] if one else members(guides)
-    for guide in [guides] if found is None else found:
-        if not (hasattr(guide, "model") and hasattr(guide, "embed_texts")):
-            raise TypeError(
-                "A guide is what clip.load gives, not "
-                f"{type(guide).__name__}: clip.load(NAME)."
-            )
-        if guide.name == "judge":
-            raise ValueError("The judge never guides: it would judge its own work.")
-    return found
 
 
 @dataclass

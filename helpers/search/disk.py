@@ -20,7 +20,8 @@ import torch
 from .. import paths
 from ..values import ready, whole
 from . import parts as stored
-from .index import Hit, at_least_one, one_text
+from .ask import at_least_one, one_text
+from .index import Hit
 
 LEAST = 10_000  # vectors; fewer have room in memory, and teach no codes
 TAUGHT = 200_000  # vectors that centres and codes are learnt from, at most

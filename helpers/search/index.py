@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from ..pictures import PATHS, plain
 from ..values import (
-    alike,
     flag,
     floats,
     members,
@@ -22,10 +21,9 @@ from ..values import (
     ready,
     short,
     tensor,
-    whole,
 )
-from ..words import fold
 from . import storage
+from .ask import at_least_one, one_text
 from .build import Kept, embed
 from .collect import Item, absolute, collect, inside, mark, walk
 from .doubt import fits
@@ -491,20 +489,6 @@ class ImageIndex:
             )
 
 
-def one_text(text, what: str) -> str | None:
-    """A query's text after folding; ValueError with one sentence for a list."""
-    if text is None or isinstance(text, str):
-        return text and fold(text, persian=False)
-    raise ValueError(
-        f"{what} is one text, not {type(text).__name__}: search once for each."
-    )
-
-
-def at_least_one(what: str, value) -> int:
-    """How many answers are wanted; as many as there are come back."""
-    return whole(what, value, 1, 2**100)
-
-
 def common(a: str | None, b: str | None) -> str | None:
     """The folder that holds both base folders, if that is not the whole disk."""
     if not a or not b:
@@ -514,14 +498,3 @@ def common(a: str | None, b: str | None) -> str | None:
     except ValueError:  # two drives
         return a
     return a if both == os.path.dirname(both) else both
-
-
-def rank(model, vectors, text: str, count: int) -> tuple[list[int], list[float]]:
-    """Indices and cosines of the ``count`` pictures that fit a text best.
-
-    Raises ValueError or TypeError with one sentence.
-    """
-    query, vectors = alike(ready(model).embed_texts([text])[0], vectors)
-    scores = vectors @ query
-    best = scores.topk(min(at_least_one("count", count), len(scores)))
-    return best.indices.tolist(), best.values.tolist()
