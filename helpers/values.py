@@ -107,6 +107,11 @@ def tensor(what: str, value) -> Tensor:
         ) from None
 
 
+def finite(x: Tensor) -> bool:
+    """No NaN and no inf? One of them spoils the sum, which is the quick question."""
+    return bool(x.sum().isfinite() or x.isfinite().all())
+
+
 def floats(what: str, x, *shape: int) -> Tensor:
     """Finite floats of the shape (B, *shape). Raises ValueError with one sentence."""
     if not isinstance(x, Tensor):
@@ -117,7 +122,7 @@ def floats(what: str, x, *shape: int) -> Tensor:
             f"{what} are floats of shape (B, {wanted}) here, not {x.dtype} of shape "
             f"{tuple(x.shape)}."
         )
-    if not x.isfinite().all():
+    if not finite(x):
         raise ValueError(f"{what} hold values that are no numbers (NaN or inf).")
     return x.float()
 
@@ -148,7 +153,7 @@ def alike(a, b) -> tuple[Tensor, Tensor]:
             "from two models; let one model make both."
         )
     a, b = a.float(), b.to(a.device).float()
-    if not (a.isfinite().all() and b.isfinite().all()):
+    if not (finite(a) and finite(b)):
         raise ValueError("Vectors are finite; these hold values that are no numbers.")
     return a, b
 
