@@ -100,23 +100,34 @@ def test_real_work_beside_us_is_seen():
             other.stdout.close()
 
 
+COUNT_FAULTS = """
+import resource, torch
+from helpers import device
+
+def faults():  # pages that the system had to give this process
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    return [torch.ones(2**22) for _ in range(8)] and None  # 128 MB in all
+
+device.keep_memory()
+for _ in range(4):  # until the heap has grown to its size
+    work()
+before = faults()
+for _ in range(4):
+    work()
+print(faults() - before)
+"""
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone")
 def test_memory_that_is_free_again_is_used_again():
-    resource = pytest.importorskip("resource")
-
-    def faults() -> int:
-        """Pages that the system had to give this process."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-    def work():
-        return [torch.ones(2**22) for _ in range(8)] and None  # 128 MB in all
-
-    device.keep_memory()
-    work()
-    before = faults()
-    for _ in range(4):
-        work()
-    assert faults() - before < 2**14  # given back each time, it would be 2**17
+    """In a process of its own: the holes of other tests would be counted too."""
+    pytest.importorskip("resource")
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 2**14  # given back each time, it would be 2**17
 
 
 @pytest.mark.parametrize(
@@ -129,4 +140,4 @@ def test_without_glibc_nothing_happens(monkeypatch, libc):
         return libc
 
     monkeypatch.setattr(device.ctypes, "CDLL", load)
-    assert device.keep_memory() is None
+    assert pass is None
