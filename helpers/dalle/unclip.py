@@ -468,9 +468,10 @@ def check_pictures(what: str, x, side: int) -> Tensor:
     return x
 
 
-def load(name: str = "unclip", device=None) -> Painter:
+def load(name: str = "unclip", device=None, eyes=()) -> Painter:
     """The shipped DALL-E 2, or a file of the same kind, with ``pocket`` as its CLIP.
 
+    ``eyes``: CLIPs that are there already; where its own is among them, it is taken.
     Raises ValueError, FileNotFoundError or (no such device) RuntimeError with one
     sentence.
     """
@@ -481,7 +482,9 @@ def load(name: str = "unclip", device=None) -> Painter:
     model = weights.construct(Unclip, sizes, path)
     weights.load_state(model, tensors, path.name)
     card = weights.note(metadata, "card", path)
-    eyes = clip.load("pocket", device)
+    own = device, card.get("clip"), False
+    known = {(e.device, getattr(e, "fingerprint", ""), e.bf16): e for e in eyes}
+    eyes = known.get(own) or clip.load("pocket", device)
     if card.get("clip") not in (None, eyes.fingerprint):
         raise ValueError(
             f"{path.name} was trained in the space of another CLIP: train it again."

@@ -5,7 +5,6 @@ where a drawing shows it. The DALL-E of notebook 08 needs a second or two for th
 """
 
 from dataclasses import replace
-from functools import lru_cache
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,18 +30,25 @@ def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
-    pictures = maker(str(device)).draw(captions(text), s.seed)
+    pictures = maker(str(device), guides).draw(captions(text), s.seed)
     best = pictures[int(liking(pictures, text, guides).argmax())]
     factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
     start = text_of(to_image(on_sheet(best, size)))
     return replace(s, start=start, rate=max(1e-6, factor * s.rate))
 
 
-@lru_cache(1)
-def maker(device: str) -> unclip.Painter:
-    """DALL-E 2, kept for the next dream. Raises ValueError with one sentence."""
+MAKERS: dict[str, unclip.Painter] = {}  # by device
+
+
+def maker(device: str, eyes=()) -> unclip.Painter:
+    """DALL-E 2, kept for the next dream; ``eyes``: CLIPs that are there already.
+
+    Raises ValueError with one sentence.
+    """
     try:
-        return unclip.load(device=device)
+        if device not in MAKERS:
+            MAKERS[device] = unclip.load(device=device, eyes=eyes)
+        return MAKERS[device]
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
             f'DALL-E 2 cannot sketch: start="white" needs none. {error}'

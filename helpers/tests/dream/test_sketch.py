@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from helpers import paths
+from helpers import clip, paths
+from helpers.dalle import unclip
 from helpers.dream import files, sketch
 from helpers.dream.packed import is_packed, unpack
 from helpers.pictures import to_tensor
@@ -36,7 +37,7 @@ class Eye:
 @pytest.fixture(autouse=True)
 def maker(monkeypatch):
     Maker.asked.clear()
-    monkeypatch.setattr(sketch, "maker", lambda device: Maker())
+    monkeypatch.setattr(sketch, "maker", lambda device, eyes: Maker())
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 64)])
@@ -114,7 +115,7 @@ def test_with_changes_a_sketch_is_drawn_anew(tmp_path):
 
 def test_without_dalle_2_the_way_out_is_said(monkeypatch, tmp_path):
     monkeypatch.undo()
-    sketch.maker.cache_clear()
+    monkeypatch.setattr(sketch, "MAKERS", {})
     monkeypatch.setattr(paths, "MODELS", tmp_path)
     for raw in (None, b"version https://git-lfs.github.com/spec/v1"):
         if raw:
@@ -122,3 +123,13 @@ def test_without_dalle_2_the_way_out_is_said(monkeypatch, tmp_path):
         with pytest.raises(ValueError, match='start="white" needs none') as caught:
             tiny.dream(start="sketch")
         assert "\n" not in str(caught.value)
+
+
+def test_eyes_that_are_there_are_taken_and_others_are_not(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(sketch, "MAKERS", {})
+    pocket, scratch = clip.load("pocket", "cpu"), clip.load("scratch", "cpu")
+    half = clip.load("pocket", "cpu", bf16=True)
+    assert sketch.maker("cpu", [scratch, half, pocket]).eyes is pocket
+    assert sketch.maker("cpu").eyes is pocket  # kept
+    assert unclip.load(device="cpu", eyes=[scratch, half]).eyes not in (scratch, half)

@@ -46,8 +46,8 @@ Written by `python -m helpers.workshop.corpus.build`; do not edit by hand.
   sources stay in evaluation shards of their own.
 - `models/`: the small models that we trained on `train` (their cards are inside), and
   the merges of OpenAI's tokenizer.
-- `vectors/`: what `pocket` says of the pictures of two splits, kept to save you the
-  wait (`python -m helpers.workshop.vectors` makes it again).
+- `vectors/`: what our two CLIPs say of the pictures that no training saw, kept to save
+  you the wait (`python -m helpers.workshop.vectors` makes them again).
 - `photos/`: a few larger photographs for the notebooks, credited at the end.
 - `prompts/`: the 80 and the 7 sentence templates of OpenAI's CLIP (MIT).
 - `readme/`: the figures of the course's README, drawn by the models here
