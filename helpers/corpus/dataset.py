@@ -209,12 +209,12 @@ def kind(word: str, folder: Path | None = None, size: int = 128) -> Corpus:
         raise ValueError(f"A kind of thing is a word, not {short(word)}.")
     size = whole("size", size, 1, 4096)
     named = re.compile(rf"\b{re.escape(word.strip())}s?\b", re.IGNORECASE)
+    files = [shard for split in SPLITS for shard in shards(split, folder)]
     rows = [
         row
-        for split in SPLITS
-        for shard in shards(split, folder)
+        for shard in (files if word.strip() else ())
         for row in read_shard(shard)
-        if word.strip() and named.search(row[0]["name"])
+        if named.search(row[0]["name"])
     ]
     if not rows:
         raise ValueError(f'No picture of the corpus is called "{word}".')
