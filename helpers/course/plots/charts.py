@@ -4,7 +4,7 @@ Dims: N pictures, (3, H, W) uint8 or float in [0, 1] each.
 """
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 from torch import Tensor
 
 from ...pictures import array
@@ -174,14 +174,29 @@ def histogram(values: list[float], marks: dict[str, float], label: str) -> None:
     plt.show()
 
 
+def logarithmic(ax, which: str = "x", base: int = 10) -> None:
+    """Make the ``which`` axis logarithmic, with numbers that one can read aloud."""
+    getattr(ax, f"set_{which}scale")("log", base=base)
+    axis = getattr(ax, f"{which}axis")
+    axis.set_major_formatter(lambda value, _: aloud(value))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def aloud(value: float) -> str:
+    """A number for an axis: "0.01", "10,000", "1 million", "10 billion"."""
+    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:,.10g}" if abs(value) >= 1 else f"{value:.3g}"
+
+
 def tradeoff(runs: dict[str, list], xlabel: str, ylabel: str) -> None:
     """Quality against cost, one line a method of (quality in [0, 1], cost) points."""
     style()
     figure, ax = plt.subplots(figsize=(6.4, 3.6))
     for name, points in runs.items():
         ax.plot([p[1] for p in points], [100 * p[0] for p in points], "o-", label=name)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:g}")
+    logarithmic(ax)
     ax.xaxis.set_minor_formatter(LogFormatter())
     ax.set_xlabel(xlabel)
     ax.set_ylabel(f"{ylabel} (%)")
