@@ -71,10 +71,8 @@ def similarity_matrix(pictures, captions: list[str], scores: Tensor) -> None:
     for i in range(rows):
         for j in range(columns):
             colour = "white" if scores[i, j] < middle else "black"
-            ax.text(
-                j, i, f"{scores[i, j]:.2f}", ha="center", va="center", color=colour,
-                fontsize=8,
-            )  # fmt: skip
+            said = f"{scores[i, j]:.2f}".replace("-0.00", "0.00")
+            ax.text(j, i, said, ha="center", va="center", color=colour, fontsize=8)
     ax.set_yticks(range(rows), captions)
     ax.set_xticks([])
     for spine in ax.spines.values():
