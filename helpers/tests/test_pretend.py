@@ -15,7 +15,7 @@ from helpers.corpus import augment, colours
 from helpers.corpus.painted import Painted, plain_shapes
 from helpers.course import checks, plots
 from helpers.dalle import dalle1, diffusion, drawings, unclip
-from helpers.dream import Dream, Settings, losses
+from helpers.dream import Dream, Settings, losses, strokes
 from helpers.pictures import array, on_background, to_image
 from helpers.vqgan import gan, published, quantizers
 from helpers.workshop.recipes.gan import shaken
@@ -174,7 +174,9 @@ def test_drawing_from_a_gan(gpu):
     ],
     ids=lambda k: "-".join(map(str, k.values()))[:30],
 )
-def test_dream(gpu, knobs, tmp_path):
+def test_dream(gpu, knobs, tmp_path, monkeypatch):
+    # strokes trace their start; three rounds tell as much as a hundred
+    monkeypatch.setattr(strokes.LineDrawer.repaint, "__defaults__", (3,))
     photo = tmp_path / "photo.png"
     to_image(noise(3, 40, 40)).save(photo)
     terms = dict.fromkeys(["saturation", "smoothness", "symmetry", "edges"], 0.1)
