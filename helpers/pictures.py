@@ -26,7 +26,9 @@ LARGEST = 2**30  # pixels a side
 LONGEST = 200  # letters of a name that a sentence shows
 NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
 OVER = 2  # floats up to this one were [0, 1] before some filter overshot
-WIDE = re.compile(r"RGBA?;16[LBN]")  # how Pillow names 16 bit a colour, see lower_bytes
+WIDE = re.compile(
+    r"(LA|RGBA?);16[LBN]"
+)  # how Pillow names 16 bit a colour, see lower_bytes
 SWAP = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 PATHS = (str, os.PathLike)
 FILES = (*PATHS, bytes, bytearray, memoryview)
@@ -243,7 +245,8 @@ def lower_bytes(image: Image.Image) -> Image.Image | None:
     """The lower bytes of a PNG or TIFF of 16 bit a colour that is not decoded yet.
 
     Pillow keeps the upper bytes alone, and those of a camera's 12 bits are nearly
-    black. Told that the bytes stand the other way round, it keeps the lower ones.
+    black. Told that the bytes stand the other way round, it keeps the lower ones. It
+    has no such way for grey with alpha, whose four bytes are told to be four colours.
     """
     tiles = getattr(image, "tile", None) or []
     rows = [t[3] if isinstance(t[3], tuple) else (t[3],) for t in tiles]
@@ -255,24 +258,28 @@ def lower_bytes(image: Image.Image) -> Image.Image | None:
     image.fp.seek(at)
     twin.tile = []
     for tile, (order, *more) in zip(tiles, rows, strict=True):
-        order = order[:-1] + SWAP[order[-1]]
+        order = "RGBA" if order.startswith("L") else order[:-1] + SWAP[order[-1]]
         args = (order, *more) if isinstance(tile[3], tuple) else order
         old = not hasattr(tile, "_replace")  # Pillow 10 has plain tuples
         twin.tile.append((*tile[:3], args) if old else tile._replace(args=args))
+    if image.mode == "LA":
+        name = "_mode" if hasattr(twin, "_mode") else "mode"  # Pillow 10.0
+        setattr(twin, name, "RGBA")
     return twin
 
 
 def narrowed(image: Image.Image, twin: Image.Image, clear) -> Image.Image:
     """A picture of 16 bit a colour as 8 bit, by the range that its values show.
 
-    ``image`` holds the upper bytes, ``twin`` the lower ones. One that shows all of its
-    range stays as Pillow reads it. ``clear``: the colour that stands for transparent.
+    ``image`` holds the upper bytes, ``twin`` is of ``lower_bytes``. One that shows all
+    of its range stays as Pillow reads it. ``clear``: what stands for transparent.
     """
-    upper = np.asarray(image)
-    if upper[..., :3].max() >= 64 and not isinstance(clear, tuple):
+    upper, grey = np.asarray(image), image.mode == "LA"
+    if upper[..., : 1 if grey else 3].max() >= 64 and not isinstance(clear, tuple):
         return image
     twin.load()
-    deep = upper.astype(np.uint16) * 256 + np.asarray(twin)
+    lower = np.asarray(twin)[..., 1::2] if grey else np.asarray(twin)
+    deep = upper.astype(np.uint16) * 256 + lower
     out = Image.fromarray(eight_bits(deep, "the picture", clear))
     out.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return out
