@@ -241,16 +241,18 @@ def to_rgb(image: Image.Image, what: str) -> Image.Image:
     return Image.fromarray(eight_bits(deep, what, clear)).convert("RGB")
 
 
-def lower_bytes(image: Image.Image) -> Image.Image | None:
+def lower_bytes(image: Image.Image) -> tuple[Image.Image, list | slice] | None:
     """The lower bytes of a PNG or TIFF of 16 bit a colour that is not decoded yet.
 
-    Pillow keeps the upper bytes alone, and those of a camera's 12 bits are nearly
-    black. Told that the bytes stand the other way round, it keeps the lower ones. It
-    has no such way for grey with alpha, whose four bytes are told to be four colours.
+    Returns a picture to decode, and where in its colours they lie. Pillow keeps the
+    upper bytes alone, and those of a camera's 12 bits are nearly black. Told that the
+    bytes stand the other way round, it keeps the lower ones. Grey with alpha has no
+    such way: its four bytes are called four colours.
     """
     tiles = getattr(image, "tile", None) or []
     rows = [t[3] if isinstance(t[3], tuple) else (t[3],) for t in tiles]
-    if not rows or not all(WIDE.fullmatch(str(row[0])) for row in rows):
+    wide = all(WIDE.fullmatch(str(row[0])) for row in rows)
+    if not (rows and wide and image.mode in ("RGB", "RGBA")):
         return None
     at = image.fp.tell()
     image.fp.seek(0)
@@ -262,24 +264,20 @@ def lower_bytes(image: Image.Image) -> Image.Image | None:
         args = (order, *more) if isinstance(tile[3], tuple) else order
         old = not hasattr(tile, "_replace")  # Pillow 10 has plain tuples
         twin.tile.append((*tile[:3], args) if old else tile._replace(args=args))
-    if image.mode == "LA":
-        name = "_mode" if hasattr(twin, "_mode") else "mode"  # Pillow 10.0
-        setattr(twin, name, "RGBA")
-    return twin
+    return twin, [1, 1, 1, 3] if rows[0][0].startswith("L") else slice(None)
 
 
-def narrowed(image: Image.Image, twin: Image.Image, clear) -> Image.Image:
+def narrowed(image: Image.Image, twin: tuple, clear) -> Image.Image:
     """A picture of 16 bit a colour as 8 bit, by the range that its values show.
 
     ``image`` holds the upper bytes, ``twin`` is of ``lower_bytes``. One that shows all
     of its range stays as Pillow reads it. ``clear``: what stands for transparent.
     """
-    upper, grey = np.asarray(image), image.mode == "LA"
-    if upper[..., : 1 if grey else 3].max() >= 64 and not isinstance(clear, tuple):
+    upper, (twin, places) = np.asarray(image), twin
+    if upper[..., :3].max() >= 64 and not isinstance(clear, tuple):
         return image
     twin.load()
-    lower = np.asarray(twin)[..., 1::2] if grey else np.asarray(twin)
-    deep = upper.astype(np.uint16) * 256 + lower
+    deep = upper.astype(np.uint16) * 256 + np.asarray(twin)[..., places]
     out = Image.fromarray(eight_bits(deep, "the picture", clear))
     out.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return out

@@ -212,6 +212,16 @@ def test_a_contact_sheet_checks_what_it_gets(settings, seeds, says, monkeypatch)
         contact_sheet(settings, seeds, [model()], codes())
 
 
+@pytest.mark.parametrize("make", [search, gallery, classify, draw, studio])
+def test_the_main_button_stands_in_the_row_of_the_first_field(make):
+    # newcomer.md 2: it lay 250 to 380 px below; Stop and Save stood at the top
+    panel = make()
+    first = panel.children[0].children
+    assert type(first[0]).__name__ == "Text" and panel.button in first
+    assert make is not studio or panel.stop is first[2]
+    assert panel.status in panel.children[1:-1]  # above the result, which is last
+
+
 # -- what is typed, and the names of files ------------------------------------------
 
 

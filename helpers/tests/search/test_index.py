@@ -675,7 +675,7 @@ def test_a_drive_that_is_not_there_empties_no_index(tmp_path, model, left):
 def test_an_only_picture_that_went_on_purpose(tmp_path, model):
     # rclip#92 the other way round: a folder that lost its only picture
     there = folder_of(tmp_path / "one")
-    first, *others = sorted(there.iterdir())
+    first, *others = sorted(path for path in there.rglob("*") if path.is_file())
     for path in others:
         path.unlink()
     index = ImageIndex.build(there, model, progress=False)
