@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import clip, paths
+from helpers import clip, paths, weights
 from helpers.workshop import album, embed, pages, publish, run_notebooks, train
 from helpers.workshop.bench import __main__ as bench
 from helpers.workshop.evaluate import __main__ as evaluate
@@ -87,7 +87,7 @@ def test_train_looks_at_all_its_options_first(
 ):
     # deforum#747: options out of range ended raw, some after minutes of training
     (tmp_path / "file").touch()
-    monkeypatch.setattr(train.weights, "hashes", lambda folder: {})
+    monkeypatch.setattr(weights, "hashes", lambda folder: {})
     words = words.format(dir=tmp_path, file=tmp_path / "file")
     assert says in said(train.main, f"train gan {words}", monkeypatch, capsys)
 
