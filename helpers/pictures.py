@@ -138,6 +138,8 @@ def begun(source, stack: contextlib.ExitStack) -> tuple[Image.Image, str]:
 def file_at(source, what: str):
     """The open file at a path. Raises ValueError with one sentence."""
     path = paths.given(source)
+    if str(path).lower().startswith("data:") and not os.path.exists(path):
+        raise ValueError("The text is a data URL, no path: decode its base64 to bytes.")
     if "://" in what:
         local = what.lower().startswith("file:")
         way = "write its path alone" if local else "download the picture"

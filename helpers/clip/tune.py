@@ -67,7 +67,11 @@ def read_pairs(folder) -> tuple[list[Path], list[str]]:
         name, caption = cells[0], f"{mark} ".join(cells[1:]).strip(f" {mark}")
         place, called = f"Line {n} of {table}", "comma" if mark == "," else repr(mark)
         if not (name and words.fold(caption)):
-            raise ValueError(f"{place} needs a file name, a {called} and a caption.")
+            other = re.search(r"[;\t|]", line) if mark == "," else None
+            hint = f", or sep={other[0]} as the first line" if other else ""
+            raise ValueError(
+                f"{place} needs a file name, a {called} and a caption{hint}."
+            )
         if not os.path.isfile(folder / name):
             raise ValueError(
                 f"{place} names {short(name, 80)}, which is not in the folder."

@@ -103,6 +103,7 @@ def test_the_lessons_own_usage(model):
         (None, "not NoneType"),
         ("", "path of|path is empty"),
         ("https://a.org/cat.jpg", "is an address, not a file: download"),
+        ("data:image/png;base64," + "iVBOR" * 999, "is a data URL"),
         ("file:///home/me/cat.jpg", "is an address, not a file: write its path"),
         (torch.full((3, 9, 9), 1.0002), "1.0002"),
         (np.array(3.0), "not float"),

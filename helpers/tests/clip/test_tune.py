@@ -47,7 +47,7 @@ def test_a_first_line_of_excel_names_the_mark(tmp_path, first, mark):
         ("a.png,A  cat\nb.png,a cat\u200f\n", "1 different captions"),
         ('a.png,"one\nb.png,two\na.png,three\n', "Line 1 .*quotation marks"),
         ('a.png,one\nb.png,"two"x\n', "Line 2 .*quotation marks"),
-        ("a.png;one\nb.png;two\n", "Line 1 .*needs a file name"),
+        ("a.png;one\nb.png;two\n", "Line 1 .*, or sep=; as the first"),
         ("sep=;\na.png,one\nb.png,two\n", "Line 2 .*a file name, a ';' and"),
         ("sep=a\na.png,one\nb.png,two\n", "Line 1 .*needs a file name"),
         ("a.png,one\n../b.jpg,two\n", "Line 2 .*b.jpg"),
