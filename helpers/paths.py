@@ -28,6 +28,21 @@ def given(path) -> Path:
         return path
 
 
+def folder(path) -> Path:
+    """A folder that is there, or is made now.
+
+    Raises PermissionError with one sentence if it cannot be.
+    """
+    path = given(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(
+            f"{path} cannot be written ({error.strerror}); choose another place."
+        ) from None
+    return path
+
+
 def kept() -> Path:
     """The folder of downloaded weights, there or not: ``PICTURES_AND_WORDS_CACHE``."""
     return given(os.environ.get(CACHE) or "~/.cache/pictures-and-words/weights")

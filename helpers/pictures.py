@@ -26,7 +26,9 @@ LARGEST = 2**30  # pixels a side
 LONGEST = 200  # letters of a name that a sentence shows
 NOISE = 1e-5  # how far rounding may carry a float out of [0, 1]
 OVER = 2  # floats up to this one were [0, 1] before some filter overshot
-WIDE = re.compile(r"RGBA?;16[LBN]")  # how Pillow names 16 bit a colour, see lower_bytes
+WIDE = re.compile(
+    r"(LA|RGBA?);16[LBN]"
+)  # how Pillow names 16 bit a colour, see lower_bytes
 SWAP = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 PATHS = (str, os.PathLike)
 FILES = (*PATHS, bytes, bytearray, memoryview)
@@ -136,6 +138,8 @@ def begun(source, stack: contextlib.ExitStack) -> tuple[Image.Image, str]:
 def file_at(source, what: str):
     """The open file at a path. Raises ValueError with one sentence."""
     path = paths.given(source)
+    if str(path).lower().startswith("data:") and not os.path.exists(path):
+        raise ValueError("The text is a data URL, no path: decode its base64 to bytes.")
     if "://" in what:
         local = what.lower().startswith("file:")
         way = "write its path alone" if local else "download the picture"
@@ -239,15 +243,18 @@ def to_rgb(image: Image.Image, what: str) -> Image.Image:
     return Image.fromarray(eight_bits(deep, what, clear)).convert("RGB")
 
 
-def lower_bytes(image: Image.Image) -> Image.Image | None:
+def lower_bytes(image: Image.Image) -> tuple[Image.Image, list | slice] | None:
     """The lower bytes of a PNG or TIFF of 16 bit a colour that is not decoded yet.
 
-    Pillow keeps the upper bytes alone, and those of a camera's 12 bits are nearly
-    black. Told that the bytes stand the other way round, it keeps the lower ones.
+    Returns a picture to decode, and where in its colours they lie. Pillow keeps the
+    upper bytes alone, and those of a camera's 12 bits are nearly black. Told that the
+    bytes stand the other way round, it keeps the lower ones. Grey with alpha has no
+    such way: its four bytes are called four colours.
     """
     tiles = getattr(image, "tile", None) or []
     rows = [t[3] if isinstance(t[3], tuple) else (t[3],) for t in tiles]
-    if not rows or not all(WIDE.fullmatch(str(row[0])) for row in rows):
+    wide = all(WIDE.fullmatch(str(row[0])) for row in rows)
+    if not (rows and wide and image.mode in ("RGB", "RGBA")):
         return None
     at = image.fp.tell()
     image.fp.seek(0)
@@ -255,24 +262,24 @@ def lower_bytes(image: Image.Image) -> Image.Image | None:
     image.fp.seek(at)
     twin.tile = []
     for tile, (order, *more) in zip(tiles, rows, strict=True):
-        order = order[:-1] + SWAP[order[-1]]
+        order = "RGBA" if order.startswith("L") else order[:-1] + SWAP[order[-1]]
         args = (order, *more) if isinstance(tile[3], tuple) else order
         old = not hasattr(tile, "_replace")  # Pillow 10 has plain tuples
         twin.tile.append((*tile[:3], args) if old else tile._replace(args=args))
-    return twin
+    return twin, [1, 1, 1, 3] if rows[0][0].startswith("L") else slice(None)
 
 
-def narrowed(image: Image.Image, twin: Image.Image, clear) -> Image.Image:
+def narrowed(image: Image.Image, twin: tuple, clear) -> Image.Image:
     """A picture of 16 bit a colour as 8 bit, by the range that its values show.
 
-    ``image`` holds the upper bytes, ``twin`` the lower ones. One that shows all of its
-    range stays as Pillow reads it. ``clear``: the colour that stands for transparent.
+    ``image`` holds the upper bytes, ``twin`` is of ``lower_bytes``. One that shows all
+    of its range stays as Pillow reads it. ``clear``: what stands for transparent.
     """
-    upper = np.asarray(image)
+    upper, (twin, places) = np.asarray(image), twin
     if upper[..., :3].max() >= 64 and not isinstance(clear, tuple):
         return image
     twin.load()
-    deep = upper.astype(np.uint16) * 256 + np.asarray(twin)
+    deep = upper.astype(np.uint16) * 256 + np.asarray(twin)[..., places]
     out = Image.fromarray(eight_bits(deep, "the picture", clear))
     out.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return out

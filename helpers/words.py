@@ -22,7 +22,9 @@ HIDDEN = regex.compile(
     """,
     regex.VERBOSE,
 )
-SHAPES = regex.compile(r"[\ufb50-\ufdff\ufe70-\ufefc]+")  # letters by their place
+SHAPES = regex.compile(  # letters by their place, joined as fi, as wide as Chinese
+    r"[\ufb00-\ufb04\ufb06\ufb50-\ufdff\ufe70-\ufefc\uff01-\uff5e]+"
+)
 MARKS = regex.compile(r"\u0640|(?<=\p{Arabic}\p{M}*)[\u064c\u064d\u0651\u0652\u0670]")
 PERSIAN = str.maketrans(
     dict.fromkeys("كڪ", "ک")
@@ -37,9 +39,10 @@ PERSIAN = str.maketrans(
 def fold(text: str, persian: bool = True) -> str:
     """One form for texts that look the same; upper and lower case stay as they are.
 
-    Composed letters (NFC), Arabic letters without the forms of their place, no marks
-    that are invisible (direction, joiners that join nothing, soft hyphens, controls),
-    one space for any white space. What builds an emoji or an Indic letter stays.
+    Composed letters (NFC), Arabic letters without the forms of their place, Latin ones
+    of the usual width and not joined (fi is one sign in many a PDF), no marks that are
+    invisible (direction, joiners that join nothing, soft hyphens, controls), one space
+    for any white space. What builds an emoji or an Indic letter stays.
     ``persian``: Arabic letters, digits and the half-space too become the Persian ones
     that our captions hold, and strokes that only lengthen or double a letter go.
     """

@@ -10,6 +10,7 @@ Dims: N pictures, C different captions, D embedding.
 
 import csv
 import os
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from . import files, official
 from .embedder import Embedder
 
 LIST = "captions.csv"
+MARK = re.compile(r'"?sep=([,;|\t])"?[,;\s]*', re.I)  # a first line of Excel
 
 
 def read_pairs(folder) -> tuple[list[Path], list[str]]:
     """The pictures of a folder and their captions, from its ``captions.csv`` (UTF-8).
 
     Each line: file name, comma, caption; further commas belong to the caption, and
-    quotation marks close on their line. A first line "file,caption" is skipped. Raises
+    quotation marks close on their line. A first line "file,caption" is skipped; one
+    before it may name another mark than the comma, as Excel does: "sep=;". Raises
     FileNotFoundError or ValueError with one sentence that names the line.
     """
     folder = paths.given(folder)
@@ -45,10 +48,13 @@ def read_pairs(folder) -> tuple[list[Path], list[str]]:
         raise ValueError(f"{table} is not UTF-8 text: save it as UTF-8.") from None
     except OSError as error:
         raise ValueError(f"{table} cannot be read ({error.strerror}).") from None
-    found, captions = [], []
+    found, captions, mark, first = [], [], ",", 1
+    if told := MARK.fullmatch(lines[0]):
+        mark, first, lines[0] = told[1], 2, ""
     for n, line in enumerate(lines, 1):
         try:  # each line by itself: an open mark must not swallow those below it
-            row = next(csv.reader([line], skipinitialspace=True, strict=True), [])
+            row = csv.reader([line], delimiter=mark, skipinitialspace=True, strict=True)
+            row = next(row, [])
         except csv.Error:
             raise ValueError(
                 f"Line {n} of {table} cannot be read: quotation marks must close "
@@ -56,12 +62,16 @@ def read_pairs(folder) -> tuple[list[Path], list[str]]:
             ) from None
         cells = [cell.strip() for cell in row]
         head = [cell.lower() for cell in cells[:2]]
-        if not any(cells) or (n == 1 and head == ["file", "caption"]):
+        if not any(cells) or (n == first and head == ["file", "caption"]):
             continue
-        name, caption = cells[0], ", ".join(cells[1:]).strip(" ,")
-        place = f"Line {n} of {table}"
+        name, caption = cells[0], f"{mark} ".join(cells[1:]).strip(f" {mark}")
+        place, called = f"Line {n} of {table}", "comma" if mark == "," else repr(mark)
         if not (name and words.fold(caption)):
-            raise ValueError(f"{place} needs a file name, a comma and a caption.")
+            other = re.search(r"[;\t|]", line) if mark == "," else None
+            hint = f", or sep={other[0]} as the first line" if other else ""
+            raise ValueError(
+                f"{place} needs a file name, a {called} and a caption{hint}."
+            )
         if not os.path.isfile(folder / name):
             raise ValueError(
                 f"{place} names {short(name, 80)}, which is not in the folder."

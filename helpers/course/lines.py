@@ -23,6 +23,12 @@ def typed(value) -> str:
     return ", ".join(rows)
 
 
+def sendable(text: str) -> str:
+    """A text that goes to a browser: bytes of a file name that are none are spelt."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def brief(text: str, most: int) -> str:
-    """A text of at most so many letters."""
+    """A text of at most so many letters, which a browser takes."""
+    text = sendable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -21,11 +21,12 @@ from ..pictures import array, read_picture
 from ..search import DOUBT, fits, rank
 from ..values import members, ready, short
 from ..words import fold
-from .lines import brief, sentence, typed
+from .lines import brief, sendable, sentence, typed
 from .plots.style import BLUE
 
 SMALL = "font-size:12px;line-height:1.35;overflow-wrap:anywhere"
 MOST = 600  # letters of a status
+LONG = 80  # letters of a class or a file name that are shown
 FAINT = "rgba(128,128,128,.35)"  # a line that shows on white and on black
 
 
@@ -186,8 +187,7 @@ class Panel(w.VBox):
 
     def say(self, text: str) -> None:
         """Write the status: plain text, never read as HTML or as a formula."""
-        text = brief(text.encode("utf-8", "replace").decode(), MOST)
-        self.status.value = html.escape(text, quote=False)
+        self.status.value = html.escape(brief(text, MOST), quote=False)
 
     def enter(self, field, content: dict, buffers) -> None:
         """The front end says that Enter was pressed in a text field."""
@@ -270,6 +270,7 @@ class Upload(w.HBox):
             return
         row = list(value.values())[-1] if isinstance(value, dict) else value[-1]
         name = str(row.get("metadata", row).get("name") or "the upload")
+        name = brief(name, LONG)
         try:
             read_picture(raw, 400)
         except ValueError as error:
@@ -301,7 +302,6 @@ class Upload(w.HBox):
 
 # -- the panels -------------------------------------------------------------------
 
-LONG = 80  # letters of a class or a file name that are shown
 UNSURE = 0.5  # a best class below this probability is called a guess
 
 
@@ -309,7 +309,7 @@ def plain(name: str) -> str:
     """A title to read out of the name of a picture: no folder, ending or number."""
     short = re.split(r"[\\/]", name)[-1] or name
     short = re.sub(r"\.[A-Za-z0-9]{2,5}$", "", short)
-    return re.sub(r" · \w+ \d+$", "", short)
+    return brief(re.sub(r" · \w+ \d+$", "", short), LONG)
 
 
 def doubted(model, score: float) -> str:
@@ -377,7 +377,7 @@ class ClassifyPanel(Panel):
     def __init__(self, model, pictures: dict, classes: str, template: str):
         if not hasattr(pictures, "items"):
             raise ValueError(f"The pictures are {{name: path}}, not {short(pictures)}.")
-        pictures = {str(name): path for name, path in pictures.items()}
+        pictures = {sendable(str(name)): path for name, path in pictures.items()}
         self.model, self.pictures = ready(model), pictures
         self.picture = w.Dropdown(
             options=list(pictures), description="picture", layout=wide(200)
@@ -408,7 +408,7 @@ class ClassifyPanel(Panel):
         names = zeroshot.check_classes(re.sub("[،，、;؛\n]", ",", self.classes.value))
         if not (self.own.picture or self.pictures):
             return "Upload a picture first."
-        name = self.own.name or str(self.picture.value)
+        name = brief(self.own.name or str(self.picture.value), LONG)
         picture = self.own.picture or self.pictures[self.picture.value]
         weights = zeroshot.classifier(self.model, names, self.template.value)
         image = self.model.embed_images([picture])
@@ -419,7 +419,7 @@ class ClassifyPanel(Panel):
         rows = [(brief(each, LONG), share) for each, share in shown.items()]
         self.image.value = chart(read_picture(picture, 400), name, rows)
         best, share = rows[0]
-        said = f"{brief(name, LONG)}: {best}, {100 * share:.0f} %"
+        said = f"{name}: {best}, {100 * share:.0f} %"
         if share < UNSURE:
             said += "; that is a guess, none of the classes stands out"
         if len(table) > len(shown):

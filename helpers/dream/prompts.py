@@ -34,7 +34,7 @@ ALMOST = re.compile(r"[+-]?\s*[\d.,/]*\d[\d.,/]*\s*%?")  # 0,5 and 1/2 and "- 2"
 TIME = re.compile(r"(?<![\d:])\d{1,2}(?::\d\d){1,2}$")
 DIGITS = str.maketrans("٫−", ".-")  # the Persian decimal mark, the long minus
 MARKS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-WIDE = "：﹕︓∶꞉︰ː׃։"  # they look like a colon
+WIDE = "：﹕︓∶꞉︰ː׃։⁚⦂"  # they look like a colon
 CURLY = re.compile(r"[“«]([^“”«»]*[|^][^“”«»]*)[”»]|„([^„“]*[|^][^„“]*)“")
 HELD = re.compile(r'"(?:\\.|[^"\\])*"|\\.')  # in straight marks, or behind a backslash
 OPTION = re.compile(r"(?<!\S)--[a-z]\w*(?=\s|$)")  # --no, --ar

@@ -191,9 +191,9 @@ class ImageIndex:
         bad = before.keys() & set(todo) - good  # pictures once, and none any more
         if gone and gone == known and not good and not emptied:
             raise ValueError(
-                f"The folder {plain(folder)} holds none of its {len(known)} pictures "
-                "any more: is its drive there? The index keeps them; emptied=True "
-                "takes them out."
+                f"The folder {plain(folder)} holds none of its pictures any more: is "
+                f"its drive there? The index keeps them ({len(known)}); if they went "
+                "on purpose, emptied=True takes them out."
             )
         self._forget_files(gone | bad)
         changed = len(good & before.keys())

@@ -103,6 +103,7 @@ def test_the_lessons_own_usage(model):
         (None, "not NoneType"),
         ("", "path of|path is empty"),
         ("https://a.org/cat.jpg", "is an address, not a file: download"),
+        ("data:image/png;base64," + "iVBOR" * 999, "is a data URL"),
         ("file:///home/me/cat.jpg", "is an address, not a file: write its path"),
         (torch.full((3, 9, 9), 1.0002), "1.0002"),
         (np.array(3.0), "not float"),
@@ -227,14 +228,14 @@ def test_a_batch_is_a_whole_number(model):
 
 
 def png16(x, *chunks) -> bytes:
-    """A PNG of 16 bit a colour, (H, W, 3 or 4), as no Pillow writes it."""
+    """A PNG of 16 bit a colour, (H, W, 2 to 4), as no Pillow writes it."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         sum_ = struct.pack(">I", zlib.crc32(kind + body))
         return struct.pack(">I", len(body)) + kind + body + sum_
 
     h, w, colours = x.shape
-    about = struct.pack(">IIBBBBB", w, h, 16, {3: 2, 4: 6}[colours], 0, 0, 0)
+    about = struct.pack(">IIBBBBB", w, h, 16, {2: 4, 3: 2, 4: 6}[colours], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x)
     parts = [chunk(b"IHDR", about), *(chunk(*c) for c in chunks)]
     parts += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
@@ -263,14 +264,17 @@ def tiff16(x, order: str) -> bytes:
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
-@pytest.mark.parametrize("colours", [3, 4])
+@pytest.mark.parametrize("colours", [2, 3, 4])
 def test_deep_colours_show_their_whole_range(bits, colours):
     # Pillow#3011 in colour: Pillow keeps the upper byte, and 12 bits come out black
     g = np.random.default_rng(0)
     x = g.integers(0, 2**bits, (9, 7, colours))
-    x[..., 3:] = 65535  # opaque
-    want = np.round(x[..., :3] * (255 / (2**bits - 1)))
-    raws = [png16(x), tiff16(x, "<"), tiff16(x, ">"), x.astype(np.uint16)]
+    if colours != 3:
+        x[..., -1] = 65535  # opaque
+    want = np.round(x[..., : 1 if colours == 2 else 3] * (255 / (2**bits - 1)))
+    raws = [png16(x), x.astype(np.uint16)]
+    if colours > 2:  # Pillow reads no TIFF of deep grey with alpha
+        raws += [tiff16(x, "<"), tiff16(x, ">")]
     for raw in raws:
         have = np.asarray(read_picture(raw)).astype(int)
         assert abs(have - want).max() <= (bits == 16)
@@ -281,6 +285,9 @@ def test_deep_colours_show_their_whole_range(bits, colours):
     assert abs(np.asarray(picture).astype(int) - np.rot90(want, -1)).max() <= 1
     image = Image.open(io.BytesIO(png16(x)))  # opened by the reader, not yet decoded
     assert abs(np.asarray(read_picture(image)).astype(int) - want).max() <= 1
+    if colours != 3:
+        x[..., -1] = 0  # transparent
+        assert (np.asarray(read_picture(png16(x))) == 255).all()
 
 
 def test_a_deep_colour_that_stands_for_transparent_becomes_white():

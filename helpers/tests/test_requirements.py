@@ -10,6 +10,7 @@ from packaging.version import Version
 from helpers import paths
 
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
+NAMES |= {"arabic_reshaper": "arabic-reshaper", "bidi": "python-bidi"}
 BROUGHT = {"IPython"}  # by ipywidgets
 OPTIONAL = {"ipyevents", "pillow_heif"}  # used where it is there
 

@@ -34,6 +34,8 @@ SAME = [  # (typed, clean); nltk#2448 and its kind
     ("cat\udc80", "cat"),
     ("cat\ufffc", "cat"),  # dictation leaves it
     ("cat\u2800", "cat"),
+    ("Ａ\u3000ｃａｔ（１）", "A cat(1)"),  # typed on a Chinese or Japanese keyboard
+    ("a ﬁreﬂy, oﬃce", "a firefly, office"),  # copied out of a PDF
     ("cat\u3164\u034f", "cat"),
 ]
 

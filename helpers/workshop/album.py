@@ -7,11 +7,10 @@ shapes are added. Written to a JSON file, for the same captions serve both model
 import argparse
 import json
 import random
-from pathlib import Path
 
 import torch
 
-from .. import corpus
+from .. import corpus, paths, weights
 from ..corpus import colours, painted
 from ..dalle import drawings, unclip
 
@@ -132,9 +131,12 @@ def told(paint, i: int, at: int, rng: random.Random) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    out = parser.parse_args().out
-    out.parent.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("out")
+    try:  # before the work, not after it
+        out = paths.given(parser.parse_args().out)
+        weights.check_writable(out)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     _, shown, _ = drawings.load()
     out.write_text(json.dumps(build(shown), ensure_ascii=False), "utf-8")
 

@@ -206,15 +206,9 @@ def embed(
     if not out.name:
         raise ValueError(f"{out} is a folder: name the index in it, {out}/index.")
     out = out.with_suffix("") if out.suffix == ".safetensors" else out
-    folder = out.with_name(f"{out.name}.parts")
     ready = clip.load(str(model), device)
     every, skipped = shards(source, ready.fingerprint, size)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PermissionError(
-            f"{folder} cannot be written ({error.strerror}); choose another place."
-        ) from None
+    folder = paths.folder(out.with_name(f"{out.name}.parts"))
     todo = [s for s in every if not done(s, folder)]
     if actors:
         worker = kind, (str(model), ready.fingerprint, device)
@@ -248,8 +242,8 @@ def merge(parts: list[Path], model, out: Path, skipped) -> ImageIndex:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("source")
+    parser.add_argument("--out", required=True)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--size", type=int, default=SHARD, help="pictures of a shard")
     parser.add_argument("--actors", type=int, default=0, help="of Ray; 0: without Ray")

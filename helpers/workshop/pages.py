@@ -8,6 +8,7 @@ on a page, its stored outputs too, stays as it is. A new page is one line of ``P
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -353,8 +354,11 @@ def write(root: Path = paths.ROOT) -> list[str]:
 
 
 def main() -> None:
-    for name in write():
-        print(f"{name} written")
+    try:
+        for name in write():
+            print(f"{name} written")
+    except (ValueError, OSError) as error:
+        sys.exit(f"Not written: {error}")
 
 
 if __name__ == "__main__":

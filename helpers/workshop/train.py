@@ -44,13 +44,26 @@ def options(train) -> dict[str, type]:
     return out
 
 
+def misfit(option: str, value) -> str:
+    """What an option should be, if its value is not that; "" if it is."""
+    if type(value) is int:
+        least = 0 if option in ("seed", "fight") else 1
+        return "" if least <= value < 2**63 else f"is a whole number from {least}"
+    if isinstance(value, float):
+        good = 0 <= value < math.inf and (value > 0 or option != "seconds")
+        return "" if good else f"is a number {'from' if value else 'above'} 0"
+    if isinstance(value, Path) and not value.is_file():
+        return "is a file that is there"
+    return ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=names())
     parser.add_argument("--steps", type=int, help="instead of those of the recipe")
     parser.add_argument("--seconds", type=float, help="as many steps as fit into them")
     parser.add_argument("--seed", type=int, help="instead of the recipe's own")
-    parser.add_argument("--out", type=Path, help="instead of a file in data/models")
+    parser.add_argument("--out", help="instead of a file in data/models")
     parser.add_argument("--device", help="cpu, cuda ...; a GPU if there is one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--fresh", action="store_true", help="ignore the checkpoint")
@@ -59,16 +72,14 @@ def main() -> None:
     own = options(recipe.train) if name else {}
     for option, kind in own.items():
         more = {"action": "store_true"} if kind is bool else {"type": kind}
+        more |= {"type": paths.given} if kind is Path else {}
         parser.add_argument(f"--{option.replace('_', '-')}", **more)
     args = parser.parse_args()
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not hasattr(recipe, "MANY"):
         parser.error(f"{name} trains in one process: start it without torchrun")
-    for option, least in (("threads", 1), ("steps", 1), ("seed", 0)):
-        value = getattr(args, option)
-        if value is not None and not least <= value < 2**63:
-            parser.error(f"--{option} is a whole number from {least}, not {value}")
-    if args.seconds is not None and not 0 < args.seconds < math.inf:
-        parser.error(f"--seconds is a number above 0, not {args.seconds}")
+    for option, value in vars(args).items():
+        if wrong := misfit(option, value):
+            parser.error(f"--{option.replace('_', '-')} {wrong}, not {value}")
     torch.set_num_threads(args.threads)
     given = {k: getattr(args, k) for k in ("steps", "seconds", "seed", *own)}
     given = {k: v for k, v in given.items() if v is not None and v is not False}
@@ -78,8 +89,8 @@ def main() -> None:
         if not any(p.kind == p.VAR_KEYWORD for p in takes.values()):
             word = "fresh" if option == "resume" else option
             parser.error(f"{name} takes no --{word}")
-    out = args.out or paths.MODELS / recipe.FILE
     try:  # before the work, not after it
+        out = paths.given(paths.MODELS / recipe.FILE if args.out is None else args.out)
         device = pick_device(args.device)
         weights.check_writable(out)
     except (RuntimeError, OSError, ValueError) as error:

@@ -4,13 +4,16 @@ import io
 
 import matplotlib.pyplot as plt
 
+from .letters import join_letters
+
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d9722a", "#3a8f5c", "#8a8f98"
 
 MAP = "viridis"
 
 
 def style() -> None:
-    """The one style call: sizes, fonts and colours of every figure."""
+    """The one style call: sizes, fonts, letters and colours of every figure."""
+    join_letters()
     plt.rcParams.update(
         {
             "figure.dpi": 110,

@@ -25,6 +25,17 @@ def test_pairs_are_read(tmp_path):
     assert captions == ["our Momo, asleep", "گربه, نارنجی"]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["sep={}", "\ufeffSEP={}\r", "sep={};;", '"sep={}"'])
+def test_a_first_line_of_excel_names_the_mark(tmp_path, first, mark):
+    # Excel writes and reads "sep=;" above a table, and pads short rows with the mark
+    rows = [["File", "Caption"], ["a.png", "our Momo"], ["b.png", '"a ""b"", c; d"']]
+    lines = [first.format(mark), *(mark.join([*row, ""]) for row in rows)]
+    found, captions = tune.read_pairs(folder(tmp_path, "\n".join(lines)))
+    assert [p.name for p in found] == ["a.png", "b.png"]
+    assert captions == ["our Momo", 'a "b", c; d']
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
@@ -36,7 +47,9 @@ def test_pairs_are_read(tmp_path):
         ("a.png,A  cat\nb.png,a cat\u200f\n", "1 different captions"),
         ('a.png,"one\nb.png,two\na.png,three\n', "Line 1 .*quotation marks"),
         ('a.png,one\nb.png,"two"x\n', "Line 2 .*quotation marks"),
-        ("a.png;one\nb.png;two\n", "Line 1 .*needs a file name"),
+        ("a.png;one\nb.png;two\n", "Line 1 .*, or sep=; as the first"),
+        ("sep=;\na.png,one\nb.png,two\n", "Line 2 .*a file name, a ';' and"),
+        ("sep=a\na.png,one\nb.png,two\n", "Line 1 .*needs a file name"),
         ("a.png,one\n../b.jpg,two\n", "Line 2 .*b.jpg"),
         ("a.png,one\n" + "b" * 5000 + ",two\n", "Line 2 .*not in the folder"),
         ("a.png,\u200f\nb.png,two\n", "Line 1 .*needs a file name"),

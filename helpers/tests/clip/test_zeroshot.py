@@ -204,9 +204,11 @@ def test_functions_are_templates_too(model):
 
 def test_classes_that_only_the_model_takes_for_one(model):
     # CLIP#235: these were said to be too long, and are not
-    for twins in (["cat", "ｃａｔ"], ["don't", "don’t"], ["a", "&", "&amp;"]):
+    for twins in (["don't", "don’t"], ["a", "&", "&amp;"]):
         with pytest.raises(ValueError, match="are the same text: take one away"):
             zeroshot.classifier(model, twins)
+    with pytest.raises(ValueError, match='"cat" is there twice: take one away'):
+        zeroshot.classifier(model, ["cat", "ｃａｔ"])
     for prompts in (None, 5):
         with pytest.raises(ValueError, match="exactly one"):
             zeroshot.classifier(model, ["cat", "dog"], prompts)

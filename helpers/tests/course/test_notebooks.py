@@ -1,9 +1,12 @@
 """House rules of the notebooks, and the solutions of their exercises."""
 
+import base64
+import io
 import json
 import re
 
 import pytest
+from PIL import Image
 
 from helpers import paths
 from helpers.course import checks
@@ -56,6 +59,35 @@ def test_cells_are_short_and_run_in_order(name):
         assert len(lines) <= 30 and max(map(len, lines)) <= 88
         assert not source(cell).rstrip().endswith(";")
         assert not any(o["output_type"] == "error" for o in cell["outputs"])
+
+
+@EVERY
+def test_no_printed_line_reads_in_two_directions(name):
+    # newcomer.md 11: the browser scrambled lines of Persian beside English
+    for cell in kind(name, "code"):
+        for output in cell["outputs"]:
+            said = output.get("text") or output.get("data", {}).get("text/plain", "")
+            for line in "".join(said).splitlines():
+                two = re.search("[\u0590-\u07ff\ufb1d-\ufefc]", line)
+                assert not (two and re.search("[A-Za-z]", line)), (cell["id"], line)
+
+
+def test_06_shows_its_film():
+    # newcomer.md 3: the film was a GIF in a folder that was deleted
+    shown = [
+        o.get("data", {}) for c in BOOKS[FILES[6].stem] for o in c.get("outputs", [])
+    ]
+    [raw] = [data["image/gif"] for data in shown if "image/gif" in data]
+    assert Image.open(io.BytesIO(base64.b64decode("".join(raw)))).n_frames >= 8
+
+
+def test_the_readme_says_what_it_takes_and_how_to_take_less():
+    # newcomer.md 13: 3 GB of an environment are of no use without an NVIDIA card
+    readme = (paths.ROOT / "README.md").read_text("utf-8")
+    lines = re.findall("^python3 -m venv .*$", readme, re.M)
+    assert len(lines) > 1 and all("requirements.txt" in line for line in lines)
+    assert "https://download.pytorch.org/whl/cpu" in lines[1]
+    assert re.search(r"takes [\d.]+ to [\d.]+ GB", readme)
 
 
 @EVERY

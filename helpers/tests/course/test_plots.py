@@ -1,12 +1,15 @@
 """Figures take the titles that people have."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import pytest
 import torch
 
 from helpers import paths
 from helpers.course import plots
+from helpers.course.plots import charts, letters
 
 
 def test_titles_are_no_formulas():
@@ -16,6 +19,47 @@ def test_titles_are_no_formulas():
     assert plots.png(figure).startswith(b"\x89PNG")
     figure = plots.beside(torch.zeros(3, 8, 8), {"$\\foo$": 0.4, "$": 0.6}, "$a$")
     assert figure.axes[1].get_title() == "$a$" and plots.png(figure)
+
+
+@pytest.mark.parametrize(
+    "typed, seen",
+    [
+        ("گربه", "\ufeea\ufe91\ufeae\ufb94"),
+        ("سیب سرخ", "\ufea5\ufeae\ufeb3 \ufe90\ufbff\ufeb3"),
+        ("بالا", "\ufefb\ufe8e\ufe91"),  # lam and alef are one form
+        (
+            "نیم\u200cسوز",
+            "\ufeaf\ufeee\ufeb3\ufee2\ufbff\ufee7",
+        ),  # a half space
+        ("۱۲ سگ", "\ufb93\ufeb3 ۱۲"),  # a number stays as it is
+        ("سگ (dog) ۲", "۲ (dog) \ufb93\ufeb3"),
+        ("a dog سگ ۲ سگ, b", "a dog \ufb93\ufeb3 ۲ \ufb93\ufeb3, b"),
+        ("سگ «گربه» [سگ]", "[\ufb93\ufeb3] «\ufeea\ufe91\ufeae\ufb94» \ufb93\ufeb3"),
+        ("سگ\na dog", "\ufb93\ufeb3\na dog"),
+        ("a red apple, 0.31 (first)", "a red apple, 0.31 (first)"),
+        ("", ""),
+    ],
+)
+def test_persian_is_joined_and_read_from_the_right(typed, seen):
+    # nine-or-null#14: titles came out letter by letter, from left to right
+    assert letters.as_seen(typed) == seen == letters.as_seen(seen)
+
+
+def test_an_old_matplotlib_gets_its_letters_joined_once(monkeypatch):
+    old = SimpleNamespace()  # before 3.11 it has no libraqm
+    monkeypatch.setattr(letters, "ft2font", old)
+    monkeypatch.setattr(letters.Text, "set_text", letters.Text.set_text)
+    plots.style()
+    first = letters.Text.set_text
+    plots.style()
+    assert letters.Text.set_text is first
+    figure = plots.grid(torch.zeros(1, 3, 8, 8), ["گربه"])
+    assert figure.axes[0].get_title() == "\ufeea\ufe91\ufeae\ufb94"
+    plt.close(figure)
+    old.__libraqm_version__ = "0.10"
+    monkeypatch.setattr(letters.Text, "set_text", first.__wrapped__)
+    plots.style()
+    assert letters.Text.set_text is first.__wrapped__
 
 
 def test_a_logarithmic_axis_reads_in_plain_numbers(monkeypatch):
@@ -35,8 +79,9 @@ def test_axes_without_formulas_are_said_aloud():
         ax.plot([1e-2, 1e10], [1e-2, 1e10])
         plots.logarithmic(ax, which, base)
     figure.canvas.draw()
-    labels = [t.get_text() for t in axes[0].get_xticklabels()]
-    assert {"0.01", "10,000", "10 million", "10 billion"} <= set(labels)
+    told = {0.001: "0.001", 32: "32", 1e4: "10,000", 1e6: "1 million"}
+    told |= {2e10: "20 billion", 2.0**20: "1.05 million", 1e13: "10 trillion"}
+    assert [charts.aloud(value) for value in told] == list(told.values())
     for ax in axes:
         texts = [t.get_text() for t in (*ax.get_xticklabels(), *ax.get_yticklabels())]
         assert texts and not any("$" in text for text in texts)

@@ -1,5 +1,7 @@
 """The picture panels, pressed without a browser."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -192,3 +194,18 @@ def test_draw_all_gives_the_previews_and_says_nothing(capsys):
     assert list(found) == ["an apple"]
     assert [f.step for f in found["an apple"]] == [0, 1, 2, 3]  # ends of canvases, too
     assert capsys.readouterr().out == ""
+
+
+def test_a_page_says_meanwhile_how_far_its_drawings_are(monkeypatch):
+    # newcomer.md 3: drawing cells showed nothing while they ran
+    said = []
+    shown = SimpleNamespace(update=lambda data, raw: said.append(data["text/plain"]))
+    monkeypatch.setattr("IPython.get_ipython", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda *args, **more: shown)
+    frame = SimpleNamespace(score=0.5, step=2)
+    run = SimpleNamespace(steps=lambda: [frame])
+    monkeypatch.setattr(module, "Dream", lambda *args: run)
+    brief = Settings(prompt="a red apple", steps=4, guides=("scratch",))
+    assert draw_all({"one": brief, "two": brief}, {"scratch": None})["two"] == [frame]
+    assert said[0] == "picture 1 of 2, one: step 3 of 4" and said[-1] == ""
+    assert "picture 2 of 2, two: step 3 of 4" in said

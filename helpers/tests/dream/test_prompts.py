@@ -207,6 +207,7 @@ def test_noise_prompt_is_seeded():
         ("a fox | -0.5", "fox:-0.5"),
         ("a fox | 2.5", "fox:2.5"),
         ("fox︰2", "fox:2"),
+        ("fox⁚2", "fox:2"),
     ],
 )
 def test_the_notation_of_other_programs_is_no_text(line, right):

@@ -663,7 +663,7 @@ def test_a_drive_that_is_not_there_empties_no_index(tmp_path, model, left):
     for name in left:
         (there / name).write_text("x")
     names, vectors = list(index.names), index.vectors.clone()
-    with pytest.raises(ValueError, match="none of its 5 pictures .* drive"):
+    with pytest.raises(ValueError, match="none of its pictures .* drive"):
         index.update(there, progress=False)
     assert index.names == names and torch.equal(index.vectors, vectors)
     assert index.update(there, progress=False, emptied=True).gone == 5
@@ -671,6 +671,22 @@ def test_a_drive_that_is_not_there_empties_no_index(tmp_path, model, left):
     (tmp_path / "away").rename(there) if not left else None
     index.update(tmp_path, progress=False)
     assert len(index) == 5
+
+
+def test_an_only_picture_that_went_on_purpose(tmp_path, model):
+    # rclip#92 the other way round: a folder that lost its only picture
+    there = folder_of(tmp_path / "one")
+    first, *others = sorted(path for path in there.rglob("*") if path.is_file())
+    for path in others:
+        path.unlink()
+    index = ImageIndex.build(there, model, progress=False)
+    first.unlink()
+    with pytest.raises(
+        ValueError, match=r"\(1\); if they went on purpose, emptied=True"
+    ):
+        index.update(there, progress=False)
+    assert index.update(there, progress=False, emptied=True).gone == 1
+    assert index.update(there, progress=False).gone == len(index) == 0
 
 
 def test_a_link_to_a_drive_that_is_not_there_keeps_its_pictures(tmp_path, model):

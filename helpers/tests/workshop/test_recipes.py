@@ -48,11 +48,12 @@ def test_what_a_recipe_takes_besides_is_an_option(monkeypatch, tmp_path):
         got.update(seconds=seconds, seed=seed, batch=batch, init=init, smoke=smoke)
 
     monkeypatch.setattr(gan, "train", fake)
-    words = "train gan --seconds 2.5 --seed 0 --batch 7 --init a.safetensors --smoke"
-    monkeypatch.setattr("sys.argv", [*words.split(), "--device", "cpu"])
+    (tmp_path / "a.safetensors").touch()
+    words = "train gan --seconds 2.5 --seed 0 --batch 7 --smoke --device cpu --init"
+    monkeypatch.setattr("sys.argv", [*words.split(), str(tmp_path / "a.safetensors")])
     train.main()
     assert got == {"seconds": 2.5, "seed": 0, "batch": 7, "smoke": True,
-                   "init": Path("a.safetensors")}  # fmt: skip
+                   "init": tmp_path / "a.safetensors"}  # fmt: skip
     assert "split" not in train.options(fake)
     monkeypatch.setattr("sys.argv", "train gan --fresh --device cpu".split())
     with pytest.raises(SystemExit):

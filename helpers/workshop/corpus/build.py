@@ -226,9 +226,12 @@ def card(r: dict) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=paths.DATA)
-    out = parser.parse_args().out
-    (out / "corpus").mkdir(parents=True, exist_ok=True)
-    (out / "photos").mkdir(parents=True, exist_ok=True)
+    try:
+        out = paths.given(parser.parse_args().out)
+        for name in ("corpus", "photos"):
+            paths.folder(out / name)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     records, gone = collect()
     with ProcessPoolExecutor() as pool:
         work = pool.map(render, records, chunksize=64)

@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--judges", nargs="+", help="of dream: names or files")
     args = parser.parse_args()
     module = import_module(f"{__package__}.{args.what}")
+    if args.judges and args.what != "dream":
+        parser.error(f"--judges is an option of dream, not of {args.what}")
     more = {"judges": args.judges} if args.judges else {}
     try:
         module.show(args.models or DEFAULTS[args.what], **more)

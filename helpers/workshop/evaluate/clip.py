@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from ...clip import files, measure
+from ...clip import files, load, measure
 from ...clip.model import CLIP
 from ...clip.tokenizer import Tokenizer
 
 
 def show(names: list[str]) -> None:
     """Print the figures of models (names or paths), one column each."""
+    for name in names:  # what is no model is said before the work
+        load(name)
     tables = {name: measure.table(name) for name in names}
     print(f"{'measure':28s}" + "".join(f"{name[-24:]:>26s}" for name in tables))
     for row in measure.MEASURES:

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from ... import clip, corpus, metrics
 from ...dalle import drawings
+from .dream import fewer
 
-COUNT, SEEDS = 50, (0, 1, 2)
+COUNT = 50
 
 
 def styled(card: dict) -> str:
@@ -65,10 +66,8 @@ def show(models: list[str], name: str, load, draw, how: str) -> None:
     ``draw``: (model, caption, seed) -> picture (3, H, W); ``how``: what it does, for
     the heading.
     """
-    seeds = SEEDS
-    if models and models[-1].isdigit():
-        *models, count = models
-        seeds = SEEDS[: int(count)]
+    models, seeds = fewer(models)
+    ready = [(each, load(each)) for each in models or [name]]  # before the work
     judge = clip.load("judge")
     everything, shown, kept = drawings.load()
     bank = whole(shown)
@@ -76,8 +75,7 @@ def show(models: list[str], name: str, load, draw, how: str) -> None:
     real = torch.cdist(whole(test), bank).min(1).values
     copy = real.quantile(0.05)  # nearer than nearly every real new drawing
     print(f"{COUNT} captions, {len(seeds)} seeds, {how}; chance 2 and 10 %")
-    for each in models or [name]:
-        model = load(each)
+    for each, model in ready:
         for kind, told in captions(kept, everything).items():
             found, pictures = [], []
             for seed in seeds:

@@ -24,6 +24,7 @@ from ...dream import Dream, Settings, files
 from ...dream.cutouts import whole
 from ...dream.settings import opening
 from ...pictures import to_tensor
+from ...values import one_of
 
 COUNT, SEEDS = 50, (0, 1, 2)
 KEPT = Path("~/.cache/pictures-and-words/evaluate-dream").expanduser()
@@ -114,14 +115,25 @@ def verdict(judge: clip.Embedder, picture: torch.Tensor, wishes, right: int) -> 
     return row
 
 
+def fewer(words: list[str]) -> tuple[list[str], tuple[int, ...]]:
+    """(names, seeds): a last number among the words asks for so many seeds.
+
+    Raises ValueError with one sentence for a number that is none of them.
+    """
+    if not (words and words[-1].lstrip("-").isdigit()):
+        return words, SEEDS
+    *names, count = words
+    if not 1 <= int(count) <= len(SEEDS):
+        raise ValueError(f"There are 1 to {len(SEEDS)} seeds to take, not {count}.")
+    return names, SEEDS[: int(count)]
+
+
 def show(kinds: list[str], judges=("judge",)) -> None:
-    seeds = SEEDS
-    if kinds and kinds[-1].isdigit():  # a last number: so many seeds
-        *kinds, count = kinds
-        seeds = SEEDS[: int(count)]
+    kinds, seeds = fewer(kinds)
+    kinds = [one_of("run", kind, RUNS) for kind in kinds or ["vqgan", "pixel"]]
     print(f"{COUNT} captions, {len(seeds)} seeds; chance in the top 5: 10 %")
     print(f"{'drawer':10s}{'top 1':>8s}{'top 5':>8s}{'guide':>8s}{'judge':>8s}")
-    for kind in kinds or ["vqgan", "pixel"]:
+    for kind in kinds:
         for name, rows in results(kind, seeds, judges).items():
             ranks = torch.tensor([r["rank"] for r in rows]).float()
             mean = {k: sum(r[k] for r in rows) / len(rows) for k in ("guide", "judge")}

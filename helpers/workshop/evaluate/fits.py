@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ... import clip, corpus
-from ...search.doubt import fits
+from ...search.doubt import FITS, fits
 
 SIZES, MOST = (12, 100, 500), 500
 SMALL = set("a of the with in on and".split())
@@ -42,6 +42,10 @@ def show(models: list[str]) -> None:
     """Print the table of models that have a cut."""
     for each in models:
         model = clip.load(each)
+        if fits(model, 0.0) is None:
+            raise ValueError(
+                f"Nobody chose a cut for {each}; {', '.join(FITS)} has one."
+            )
         for split in ("train", "unseen_artist", "photos"):
             cards = corpus.load(split, progress=False)
             rows = [n for n, c in enumerate(cards.cards) if c["source"] != "gameicons"]

@@ -57,7 +57,9 @@ def real(count: int) -> tuple[dict[str, Tensor], Tensor]:
 
 def show(models: list[str]) -> None:
     """Print the table; a number among ``models`` asks for fewer seeds."""
-    seeds = dream.SEEDS[: int(models[0])] if models else dream.SEEDS
+    names, seeds = dream.fewer(models)
+    if names:
+        raise ValueError(f'It compares our own makers; "{names[0]}" is no number.')
     judge, makers = clip.load("judge"), made(seeds)
 
     def seen(pictures: Tensor) -> Tensor:

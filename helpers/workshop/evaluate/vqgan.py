@@ -62,7 +62,8 @@ def table(model="pocket") -> dict[str, float]:
 
 
 def show(names: list[str]) -> None:
-    tables = {name: table(name) for name in names}
+    ready = {name: vqgan.load(name) for name in names}  # before the work
+    tables = {name: table(model) for name, model in ready.items()}
     print(f"{'measure':30s}" + "".join(f"{n[-24:]:>26s}" for n in names))
     for row in next(iter(tables.values())):
         line = "".join(f"{t[row]:26.3f}" for t in tables.values())

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from ... import corpus
+from ... import corpus, paths
 from ...corpus import painted
 from ..corpus.packages import fetch
 from ..teachers import LONGEST, imagenet_trunk, shrink_rows
@@ -23,8 +23,10 @@ from . import texts as lessons
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = paths.folder(parser.parse_args().folder)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     trunk = imagenet_trunk().state_dict()
     halves = {
         k: v.half().contiguous() if v.is_floating_point() else v

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor
 
-from ... import corpus, metrics, weights
+from ... import corpus, metrics, paths, weights
 from ...clip import CLIP, Config, Embedder, fast, files, zeroshot
 from ...clip.measure import named
 from ...clip.tokenizer import Tokenizer
@@ -206,11 +206,15 @@ def plain(out: Path, share: float = 0.75, scale: float = 25.0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out")
     parser.add_argument("--plain", action="store_true", help="without a choice")
     args = parser.parse_args()
-    weights.check_writable(args.out)  # before the work, not after it
-    (plain if args.plain else choose)(args.out)
+    try:  # before the work, not after it
+        out = paths.given(args.out)
+        weights.check_writable(out)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    (plain if args.plain else choose)(out)
 
 
 if __name__ == "__main__":
