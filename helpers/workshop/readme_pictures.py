@@ -74,9 +74,9 @@ def sheet(pictures, path) -> None:
 
 
 def written(model: clip.Embedder, out) -> None:
-    """Twenty-four captions by DALL-E 1, the best of 64 by two CLIPs, seed 0."""
+    """Twenty-four captions by DALL-E 1, the best of 256 by two CLIPs, seed 0."""
     dalle, eyes = dalle1.load(), [model, clip.load("scratch")]
-    sheet([dalle.best_of(c, 64, eyes)[0][0] for c in CAPTIONS], out / "dalle1.png")
+    sheet([dalle.best_of(c, 256, eyes)[0][0] for c in CAPTIONS], out / "dalle1.png")
 
 
 def decoded(model: clip.Embedder, out) -> None:
