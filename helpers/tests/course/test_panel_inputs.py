@@ -2,9 +2,7 @@
 
 import functools
 import html
-import io
 import re
-from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +19,7 @@ from helpers.course.unclip_panel import UnclipPanel
 from helpers.dalle.dalle1 import Dalle1
 from helpers.dream import Settings
 from helpers.search import ImageIndex
+from helpers.tests.course.uploads import give, png
 
 INVISIBLE = "\u200f\u200b \u2060"  # nltk#2448: marks that nobody sees
 ODD = ["a\nb\ttwo", "<b>x</b> & \"y\" '", "$\\foo$", "../../etc", "🦊" * 9, "x" * 5000,
@@ -87,23 +86,6 @@ def studio(prompt="a red apple") -> Studio:
     panel.steps.min, panel.steps.value, panel.cuts.value = 1, 2, 1
     panel.drawer.value = "pixel"
     return panel
-
-
-def png(colour: str, size=(9, 6)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def give(panel, name: str, raw: bytes) -> None:
-    """What the browser does when a file was chosen."""
-    field = panel.upload
-    if isinstance(field.value, dict):  # ipywidgets 7
-        field.metadata, field.data = [{"name": name}], [raw]
-        field._counter += 1
-    else:
-        row = {"name": name, "type": "image/png", "size": len(raw), "content": raw}
-        field.value = ({**row, "last_modified": datetime(2026, 1, 1)},)
 
 
 # -- what a cell hands to a panel ---------------------------------------------------

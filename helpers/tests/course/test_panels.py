@@ -1,42 +1,23 @@
 """The panels of 00, 02 and 03, worked without a browser."""
 
 import functools
-import io
 import threading
-from datetime import datetime
 
 import ipywidgets as w
 import pytest
 import torch
-from PIL import Image
 
 from helpers import clip, vqgan
 from helpers.course import panels
 from helpers.course.unclip_panel import UnclipPanel
 from helpers.dalle import unclip
 from helpers.search import ImageIndex
+from helpers.tests.course.uploads import give, png
 
 
 @functools.cache
 def model():
     return clip.load("scratch", "cpu")
-
-
-def png(colour: str) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (9, 6), colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def give(panel, name: str, raw: bytes) -> None:
-    """What the browser does when a file was chosen."""
-    field = panel.upload
-    if isinstance(field.value, dict):  # ipywidgets 7
-        field.metadata, field.data = [{"name": name}], [raw]
-        field._counter += 1
-    else:
-        row = {"name": name, "type": "image/png", "size": len(raw), "content": raw}
-        field.value = ({**row, "last_modified": datetime(2026, 1, 1)},)
 
 
 @pytest.fixture
