@@ -25,7 +25,8 @@ from .packed import is_packed, text_of
 from .settings import STARTS, Settings, opening, opening_of_old, plan, uses_codes
 
 KEY = "pictures-and-words"
-OTHERS = (".heic", ".heif", ".svg", ".mp4")  # pictures that Pillow does not write
+# pictures that Pillow, or an old one, does not write
+OTHERS = (".avif", ".heic", ".heif", ".svg", ".mp4")
 SIDE = 224  # pixels of a picture prompt, where no guide says
 MOST_PIXELS = 2**25  # no drawing of ours is larger
 
@@ -62,7 +63,7 @@ def save(path, frame: Frame, settings: Settings | None = None) -> Path:
     path = paths.given(path)
     if not isinstance(frame, Frame):
         raise TypeError(f"save writes a Frame, not {short(frame)}: dream.best is one.")
-    others = {*Image.registered_extensions(), *OTHERS} - {".png"}
+    others = {*Image.registered_extensions(), *OTHERS} - {"", ".png"}
     if path.suffix.lower() in others:
         raise ValueError(
             f"The settings travel in a PNG: save as {path.with_suffix('.png').name}."

@@ -107,6 +107,30 @@ def intervals(groups: dict[str, dict[str, Tensor]], xlabel: str) -> None:
     plt.show()
 
 
+def dots(groups: dict[str, dict[str, Tensor]], xlabel: str) -> None:
+    """Every run a dot, their mean a line: {row: {series: (runs,)}}."""
+    style()
+    rows, series = list(groups), list(next(iter(groups.values())))
+    figure, ax = plt.subplots(figsize=(7.2, 1.0 + 0.4 * len(rows) * len(series)))
+    for n, name in enumerate(series):
+        at = [i + 0.3 * (n - (len(series) - 1) / 2) for i in range(len(rows))]
+        runs = [groups[row][name].detach().cpu() for row in rows]
+        means = [float(values.mean()) for values in runs]
+        drawn = ax.scatter(means, at, s=260, marker="|", linewidths=2.5)
+        for values, mean, y in zip(runs, means, at, strict=True):
+            ax.scatter(
+                values, [y] * len(values), s=22, alpha=0.5, color=drawn.get_facecolor()
+            )
+            near = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+            ax.annotate(f"{mean:.2f}", (mean, y), fontsize=8, **near)
+        drawn.set_label(name)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    plt.show()
+
+
 def probability_bars(ax, probabilities: dict[str, float]) -> None:
     """Horizontal bars of probabilities, named at the left, best read top to bottom."""
     drawn = ax.barh(list(probabilities), list(probabilities.values()), color=BLUE)

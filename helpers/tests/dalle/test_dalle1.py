@@ -46,7 +46,7 @@ def test_every_padding_has_its_own_token(dalle):
 @pytest.mark.parametrize("count", [1, 3])
 def test_guidance_one_is_the_caption_alone(dalle, count):
     texts = ["a cat"] * count
-    got = dalle.draw_codes(texts, seed=3, guidance=1, top_p=1.0)
+    got = dalle.draw_codes(texts, 3, guidance=1, temperature=1.0, top_p=1.0)
     c = dalle.model.config
     start = dalle.words(texts)
     g = torch.Generator().manual_seed(3)
