@@ -18,7 +18,8 @@ from .style import GREEN, MAP, ORANGE, style
 def wrap(text: str, width: int) -> str:
     """Break a title into at most two lines; what does not fit ends in "..."."""
     text = text.encode("utf-8", "replace").decode()  # a file name may be no text
-    lines = textwrap.wrap(text, width)[:3]
+    parts = text.splitlines()  # a line of its own stays one
+    lines = [line for part in parts for line in textwrap.wrap(part, width)][:3]
     if len(lines) > 2:
         lines = [lines[0], lines[1][: width - 1] + "…"]
     return "\n".join(lines)
