@@ -82,52 +82,59 @@ def bars(groups: dict[str, dict[str, float]], xlabel: str = "") -> None:
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
     ax.set_xlabel(xlabel)
-    if len(series) > 1:
-        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    above(ax, len(series))
     plt.show()
+
+
+def rungs(groups: dict[str, dict], high: float, gap: float, xlabel: str):
+    """A row for each group: the axes, and the heights of each series, {series: [y]}."""
+    style()
+    rows, series = list(groups), list(next(iter(groups.values())))
+    _, ax = plt.subplots(figsize=(7.2, 1.1 + high * len(rows) * len(series)))
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    middle = (len(series) - 1) / 2
+    steps = [gap * (n - middle) for n in range(len(series))]
+    places = {
+        name: [row + step for row in range(len(rows))]
+        for name, step in zip(series, steps, strict=True)
+    }
+    return ax, places
+
+
+def above(ax, count: int) -> None:
+    """A legend of ``count`` series above the axes, where there is something to tell."""
+    if count > 1:
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
 
 
 def intervals(groups: dict[str, dict[str, Tensor]], xlabel: str) -> None:
     """Shares with the middle 95 % of their redraws: {row: {series: (draws,)}}."""
-    style()
-    rows, series = list(groups), list(next(iter(groups.values())))
-    figure, ax = plt.subplots(figsize=(7.2, 1.1 + 0.3 * len(rows) * len(series)))
-    for n, name in enumerate(series):
-        at = [i + 0.25 * (n - (len(series) - 1) / 2) for i in range(len(rows))]
-        draws = [100 * groups[row][name] for row in rows]
+    ax, places = rungs(groups, 0.3, 0.25, xlabel)
+    for name, at in places.items():
+        draws = [100 * row[name] for row in groups.values()]
         middle = [float(d.mean()) for d in draws]
         low = [m - float(d.quantile(0.025)) for m, d in zip(middle, draws, strict=True)]
         up = [float(d.quantile(0.975)) - m for m, d in zip(middle, draws, strict=True)]
         ax.errorbar(middle, at, xerr=(low, up), fmt="o", capsize=3, label=name)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(xlabel)
-    if len(series) > 1:
-        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    above(ax, len(places))
     plt.show()
 
 
 def dots(groups: dict[str, dict[str, Tensor]], xlabel: str) -> None:
-    """Every run a dot, their mean a line: {row: {series: (runs,)}}."""
-    style()
-    rows, series = list(groups), list(next(iter(groups.values())))
-    figure, ax = plt.subplots(figsize=(7.2, 1.0 + 0.4 * len(rows) * len(series)))
-    for n, name in enumerate(series):
-        at = [i + 0.3 * (n - (len(series) - 1) / 2) for i in range(len(rows))]
-        runs = [groups[row][name].detach().cpu() for row in rows]
+    """Every run a dot, their mean a line with its number: {row: {series: (runs,)}}."""
+    ax, places = rungs(groups, 0.4, 0.3, xlabel)
+    near = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+    for name, at in places.items():
+        runs = [row[name].detach().cpu() for row in groups.values()]
         means = [float(values.mean()) for values in runs]
-        drawn = ax.scatter(means, at, s=260, marker="|", linewidths=2.5)
+        colour = ax.scatter(means, at, s=260, marker="|", lw=2.5, label=name)
+        colour = colour.get_facecolor()
         for values, mean, y in zip(runs, means, at, strict=True):
-            ax.scatter(
-                values, [y] * len(values), s=22, alpha=0.5, color=drawn.get_facecolor()
-            )
-            near = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+            ax.scatter(values, [y] * len(values), s=22, alpha=0.5, color=colour)
             ax.annotate(f"{mean:.2f}", (mean, y), fontsize=8, **near)
-        drawn.set_label(name)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(xlabel)
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    above(ax, len(places))
     plt.show()
 
 

@@ -21,6 +21,27 @@ def test_titles_are_no_formulas():
     assert figure.axes[1].get_title() == "$a$" and plots.png(figure)
 
 
+def test_a_title_keeps_its_lines():
+    figure = plots.grid(torch.zeros(2, 3, 8, 8), ["a cat\n0.5 ± 0.1", ""])
+    assert figure.axes[0].get_title() == "a cat\n0.5 ± 0.1"
+    assert figure.axes[1].get_title() == ""
+    plt.close(figure)
+
+
+def test_dots_show_every_run_and_the_mean(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    runs = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([5.0, 7.0, 9.0])}
+    plots.dots({"one": runs, "two": {k: 2 * v for k, v in runs.items()}}, "loss")
+    ax = plt.gca()
+    assert [t.get_text() for t in ax.texts] == ["2.00", "4.00", "7.00", "14.00"]
+    shown = [tuple(c.get_offsets()[:, 0]) for c in ax.collections]
+    assert shown[:3] == [(2.0, 4.0), (1.0, 3.0), (2.0, 6.0)]
+    places = [c.get_offsets()[0, 1] for c in ax.collections]
+    assert places[1] == pytest.approx(-0.15) and places[-1] == pytest.approx(1.15)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
+    plt.close()
+
+
 @pytest.mark.parametrize(
     "typed, seen",
     [
