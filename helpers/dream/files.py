@@ -19,8 +19,9 @@ from ..device import pick_device
 from ..pictures import one_or_many, read_picture, to_image
 from ..values import frozen, number, one_of, short, whole
 from . import prompts, record
+from .frame import Frame
 from .guides import ready_guides
-from .loop import Dream, Frame
+from .loop import Dream
 from .packed import is_packed, text_of
 from .settings import STARTS, Settings, opening, opening_of_old, plan, uses_codes
 

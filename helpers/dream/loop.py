@@ -6,7 +6,7 @@ losses.py) and the optimiser. Dims: N cuts, D embedding, H/W pixels.
 
 import math
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from .. import vqgan as vqgans
 from ..device import pick_device
 from ..values import members, short
 from . import cutouts, drawers, losses, memory, prompts, record
+from .frame import Frame
 from .guides import ready_guides
 from .packed import unpack
 from .prompts import Prompt
@@ -33,24 +34,6 @@ from .settings import (
 )
 from .sketch import sketched
 from .start import begin
-
-
-@dataclass
-class Frame:
-    """What one step shows: the picture (3, H, W) in [0, 1], and the numbers.
-
-    The picture has its last size from the first step on, whatever canvas it is on.
-    ``score``: mean cosine of the whole picture with the wishes that count now (None
-    between previews); ``losses``: {term: value}. ``rows``: what is drawn as numbers,
-    where the drawer has some (codes, strokes); ``record``: all that decided the run.
-    """
-
-    step: int
-    picture: Tensor
-    score: float | None
-    losses: dict
-    rows: tuple | None = field(default=None, repr=False)
-    record: dict | None = field(default=None, repr=False)
 
 
 class Dream:
@@ -150,20 +133,9 @@ class Dream:
 
     def foresee(self, canvas: Canvas, device) -> None:
         """Raise ValueError if a large picture cannot fit into memory."""
-        area = canvas.width * canvas.height
-        if area <= 512 * 512:
-            return
-        trial = self.open(Canvas(256, 256, 1, 1.0), device)
-        trial.start(torch.Generator().manual_seed(0))
-        weights = [w for w in [getattr(trial, "vqgan", None)] if w]
-        need = memory.held(trial.draw, weights) * area / (trial.width * trial.height)
-        free = memory.room(device)
-        if need > free:
-            raise ValueError(
-                f"A step at {canvas.width} x {canvas.height} needs about "
-                f"{need / 1000:.0f} GB, and {free / 1000:.0f} GB are free: draw "
-                "smaller and enlarge the result."
-            )
+        if canvas.width * canvas.height > 512 * 512:
+            trial = self.open(Canvas(256, 256, 1, 1.0), device)
+            memory.refuse(trial, canvas.width, canvas.height)
 
     def say(self, note: str) -> None:
         """Keep a note, and show it as a warning."""

@@ -53,6 +53,22 @@ def held(function, weights) -> float:
     return sum(seen.values()) / 1e6
 
 
+def refuse(trial, width: int, height: int) -> None:
+    """Raise ValueError with one sentence if a picture of this size cannot fit.
+
+    ``trial``: a small drawer of the same kind; what it holds grows with the area.
+    """
+    trial.start(torch.Generator().manual_seed(0))
+    weights = [w for w in [getattr(trial, "vqgan", None)] if w]
+    larger = width * height / (trial.width * trial.height)
+    need, free = held(trial.draw, weights) * larger, room(trial.device)
+    if need > free:
+        raise ValueError(
+            f"A step at {width} x {height} needs about {need / 1000:.0f} GB, and "
+            f"{free / 1000:.0f} GB are free: draw smaller and enlarge the result."
+        )
+
+
 def step(drawer: float, cut: float, cuts: int, parts: int) -> float:
     """Megabytes of one step whose cuts are made in parts.
 
