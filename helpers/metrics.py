@@ -87,6 +87,23 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = 10):
     return rows, error
 
 
+def calibration_by_chance(
+    probabilities: Tensor, bins: int = 10, draws: int = 200, seed: int = 0
+) -> tuple[float, float]:
+    """What calibration error a perfectly honest model would show on as many cases.
+
+    Few cases in a bin stray from its diagonal by luck, and the error counts that too.
+    probabilities (N, C): labels are drawn from them, ``draws`` times. Returns the mean
+    error and its standard deviation.
+    """
+    probabilities = probabilities.cpu()
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.multinomial(probabilities, draws, True, generator=g)  # (N, draws)
+    errors = [calibration(probabilities, column, bins)[1] for column in labels.T]
+    errors = torch.tensor(errors)
+    return errors.mean().item(), errors.std().item()
+
+
 def frechet(a: Tensor, b: Tensor) -> float:
     """Fréchet distance of two Gaussians fitted to features (N, D) and (M, D).
 

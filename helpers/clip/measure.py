@@ -2,7 +2,7 @@
 
 No training sees the splits ``unseen_artist``, ``unseen_concept`` and ``photos``. On a
 third of ``photos`` five numbers of ``pocket`` were chosen; "test" marks figures on the
-other two thirds.
+other two thirds. "By chance": the calibration error of a perfectly honest model there.
 """
 
 import torch
@@ -19,10 +19,12 @@ MEASURES = (
     "photos, 149-way top-5",
     "photos, 14-way balanced",
     "calibration, 149-way",
+    "calibration by chance, 149-way",
     "test photos, 149-way top-1",
     "test photos, 149-way top-5",
     "test photos, 14-way balanced",
     "test calibration, 149-way",
+    "test calibration by chance, 149-way",
     "shipped photographs",
     "plain colours",
     "coloured shapes",
@@ -78,6 +80,8 @@ def named(model, cards: list[dict], images, kinds=KINDS) -> dict[str, float]:
                 out[f"photos, 149-way top-{k}"] = value
             sure = model.probabilities(images[rows], classes)
             out["calibration, 149-way"] = metrics.calibration(sure, labels)[1]
+            chance = metrics.calibration_by_chance(sure)[0]
+            out["calibration by chance, 149-way"] = chance
         else:
             guess = (images[rows] @ classes.T).argmax(1)
             out["photos, 14-way balanced"] = metrics.balanced_accuracy(guess, labels)

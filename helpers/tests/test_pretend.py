@@ -263,6 +263,7 @@ def test_measures(gpu):
         assert 0 <= metrics.top_k(a, b[:3], where, 1) <= 1
         assert 0 <= metrics.balanced_accuracy(p.argmax(1), where) <= 1
         assert metrics.calibration(p, where)
+        assert metrics.calibration_by_chance(p, draws=3)
         assert zeroshot.probe(a, where, b).shape == (6,)
     assert (
         metrics.recall_at(metrics.ranks(a, b, metrics.same("abcabc", "abcabc")), 1) >= 0

@@ -66,6 +66,21 @@ def test_calibration_by_hand():
     assert metrics.calibration(torch.eye(3), torch.arange(3))[1] == 0
 
 
+@pytest.mark.parametrize("count", [50, 20_000])
+def test_an_honest_model_shows_the_calibration_error_of_chance(count):
+    g = torch.Generator().manual_seed(1)
+    chances = (3 * torch.randn(count, 5, generator=g)).softmax(1)
+    labels = torch.multinomial(chances, 1, generator=g)[:, 0]
+    mean, spread = metrics.calibration_by_chance(chances, draws=50)
+    error = metrics.calibration(chances, labels)[1]
+    assert abs(error - mean) < 4 * spread
+    assert metrics.calibration(chances.square() / 2, labels)[1] > mean + 4 * spread
+    assert (mean > 0.05) if count == 50 else (mean < 0.01)
+    assert metrics.calibration_by_chance(chances, draws=50) == (mean, spread)
+    # one sure case is either right or wrong: nothing strays
+    assert metrics.calibration_by_chance(torch.eye(3)[:1], draws=3) == (0.0, 0.0)
+
+
 def test_probe_separates_what_is_separable():
     g = torch.Generator().manual_seed(0)
     centres = 3 * torch.eye(4)

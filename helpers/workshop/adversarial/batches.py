@@ -137,12 +137,6 @@ class Plans(IterableDataset):
         }
 
 
-def precision(device: torch.device):
-    """bf16 on a GPU, full floats on a CPU (of which many have no fast bf16)."""
-    half = device.type == "cuda"
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
-
-
 class Numbered(Dataset):
     """Plan number n of machine ``rank``, the same whenever it is asked for."""
 

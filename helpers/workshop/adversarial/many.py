@@ -26,8 +26,8 @@ from ...clip.distributed import (
     place,
 )
 from ...corpus import augment
-from ..run import MIX, WORK, Average, Run, rate
-from .batches import Numbered, Pictures, Plans, loader, precision, seed_of
+from ..run import MIX, WORK, Average, Run, half, rate
+from .batches import Numbered, Pictures, Plans, loader, seed_of
 from .robust import (
     Recipe,
     attack,
@@ -135,7 +135,8 @@ def fit(
 
 def together(r: Recipe, split, paint, tokenizer, out, small) -> CLIP:
     device, (rank, machines) = paint.rgba.device, place()
-    b, half = r.batch // machines, r.batch // machines // 2
+    b = r.batch // machines
+    many = round(r.share * b)  # so many are attacked
     model, bank = beginning(r, paint, small)
     join_norms(model)
     gpus = [device.index] if device.type == "cuda" else None
@@ -164,9 +165,9 @@ def together(r: Recipe, split, paint, tokenizer, out, small) -> CLIP:
         x = soften(mixed(x, own), g)
         rows, columns = truths(plan, own)
         tokens = torch.as_tensor(plan["tokens"], device=device)[:-1]
-        near = attacked(model, x[-half:], tokens, rows[-half:], r, progress, g)
-        with precision(device):
-            seen, read, scale = towers(torch.cat([x[:-half], near]), tokens, cut=False)
+        near = attacked(model, x[-many:], tokens, rows[-many:], r, progress, g)
+        with half(device):
+            seen, read, scale = towers(torch.cat([x[:-many], near]), tokens, cut=False)
         loss = local_contrastive_loss(seen, read, scale, rows, columns)
         learn(model, loss, both, average, step)
         if rank == 0 and run.due(step):
@@ -184,12 +185,12 @@ def together(r: Recipe, split, paint, tokenizer, out, small) -> CLIP:
 
 def attacked(model, x: Tensor, tokens: Tensor, truth: Tensor, r, progress, g) -> Tensor:
     """Own pictures (n, 3, S, S), changed so as to fit their captions (n, B) worst."""
-    with torch.no_grad(), precision(x.device):
+    with torch.no_grad(), half(x.device):
         still, scale = gathered(model.encode_text(tokens, cut=False)), model.scale()
     truth = truth / truth.sum(1, keepdim=True)
 
     def score(x: Tensor) -> Tensor:
-        with precision(x.device):
+        with half(x.device):
             logits = scale * model.encode_image(x) @ still.T
         return -(truth * logits.log_softmax(1)).sum()
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ... import weights
 from ...clip import CLIP, Config, contrastive_loss, fast, files
 from ...clip.tokenizer import Tokenizer
 from ...corpus import augment, painted
@@ -28,10 +29,11 @@ from ..run import (
     data_hash,
     descend,
     fast_kernels,
+    half,
     machine,
     rate,
 )
-from .batches import NOTHING, Pictures, Plans, loader, precision
+from .batches import NOTHING, Pictures, Plans, loader
 
 
 def optimisers(model: CLIP, peak: float, fused: bool) -> list[torch.optim.Optimizer]:
@@ -110,6 +112,8 @@ class Recipe:
     seed: int = 0
     steps: int = 4000
     workers: int = 4
+    share: float = 0.5  # of the right pictures, how many are attacked
+    init: Path | None = None  # weights to go on from, instead of random ones
 
 
 def keep(path: Path, config, average: Average, tokenizer, card: dict) -> bool:
@@ -127,15 +131,18 @@ def keep(path: Path, config, average: Average, tokenizer, card: dict) -> bool:
 
 
 def beginning(r: Recipe, paint, small: bool = False) -> tuple[CLIP, tuple]:
-    """A model with random weights on the device of ``paint``, and plain shapes."""
+    """A model with random weights, or those of ``r.init``, and plain shapes."""
     device = paint.rgba.device
     fast_kernels()
     torch.manual_seed(r.seed)
-    model = fast.speed_up(CLIP(r.config).to(device))
-    model.visual.to(memory_format=torch.channels_last)
+    model = CLIP(r.config)
     for name, p in model.named_parameters():
         if name.endswith("bn3.weight") and ".layer" in name:
             nn.init.zeros_(p)  # each block begins as its shortcut
+    if r.init:
+        weights.load_state(model, files.load_clip(r.init)[0].state_dict(), r.init.name)
+    model = fast.speed_up(model.to(device))
+    model.visual.to(memory_format=torch.channels_last)
     bank = painted.plain_shapes(
         60 if small else 3000,
         paint.rgba.shape[-1],
@@ -154,7 +161,8 @@ def card_of(r: Recipe, split) -> dict:
         "artists": sorted({c["source"] for c in split.cards}),
         "seed": r.seed,
         "batch": r.batch,
-        "attack": f"L2, at most {r.eps} in [0, 1], {r.attacks} steps, half the batch",
+        "attack": f"L2, at most {r.eps} in [0, 1], {r.attacks} steps, "
+        f"{r.share:.0%} of the batch",
         "optimisers": ["AdamW", "Muon"],
     }
 
@@ -201,15 +209,17 @@ def fit(
     pictures = Pictures(paint, bank[0])
     average = Average(model, r.decay)
     both = optimisers(model, r.peak, device.type == "cuda")
-    half = r.batch // 2
+    many = round(r.share * r.batch)  # so many are attacked
     card = card_of(r, split)
+    if r.init:
+        card["init"] = r.init.name
     if wrong is not None:
         card |= {"nothing": NOTHING, "failed drawings": wrong.failed}
     left = seconds and seconds - (time.time() - began)
     clock, saved = Clock(2 if small else r.steps, None if small else left), 0.0
 
     def see(x: Tensor) -> Tensor:
-        with precision(device):
+        with half(device):
             return model.encode_image(x)
 
     def save(steps: int) -> bool:
@@ -237,27 +247,27 @@ def fit(
         x = soften(mixed(x, own), g)
         own = own[:, None]
         truth = own * positive + (1 - own) * positive.roll(1, 0)
-        with precision(device):
+        with half(device):
             text = model.encode_text(tokens, cut=False)  # (B + 1, D), the last: nothing
         if wrong is None:
             text = text[:-1]
 
-        # the attack: half of the pictures, every wrong one
+        # the attack: a share of the pictures, every wrong one
         with torch.no_grad():
             still, scale = text.detach(), model.scale()
-        target = truth[-half:] / truth[-half:].sum(1, keepdim=True)
+        target = truth[-many:] / truth[-many:].sum(1, keepdim=True)
 
         def score(x: Tensor, still=still, scale=scale, target=target) -> Tensor:
             logits = scale * see(x) @ still.T
-            logs = logits[:half].log_softmax(1)[:, : r.batch]
+            logs = logits[:many].log_softmax(1)[:, : r.batch]
             loss = -(target * logs).sum()
             if wrong is not None:
-                loss = loss + wrong.allure(logits[half:]).sum()
+                loss = loss + wrong.allure(logits[many:]).sum()
             return loss
 
-        ramp = min(1.0, progress / 0.3)
-        eps = ramp * r.eps * torch.rand(half, generator=g, device=device).sqrt()
-        near = x[-half:]
+        ramp = 1.0 if r.init else min(1.0, progress / 0.3)
+        eps = ramp * r.eps * torch.rand(many, generator=g, device=device).sqrt()
+        near = x[-many:]
         if wrong is not None:
             near = torch.cat([near, bad])
             eps = torch.cat([eps, wrong.eps(ramp)])
@@ -265,8 +275,8 @@ def fit(
         near = attack(score, near, eps, r.attacks, g)
         model.visual.train()
         if wrong is not None:
-            wrong.remember(near[half:])
-        seen = see(torch.cat([x[:-half], near]))
+            wrong.remember(near[many:])
+        seen = see(torch.cat([x[:-many], near]))
         logits = model.scale() * seen @ text.T  # (B + K, B or B + 1)
         if wrong is None:
             loss = contrastive_loss(logits, truth)
@@ -277,8 +287,8 @@ def fit(
             right = positive.gather(1, logits[: r.batch, : r.batch].argmax(1)[:, None])
             right = right.float()[:, 0]
             line = f"{r.name} {progress:.0%} step {step} loss {loss.item():.3f}"
-            line += f" right {right[:-half].mean():.3f} attacked "
-            line += f"{right[-half:].mean():.3f} scale {model.scale().item():.0f}"
+            line += f" right {right[:-many].mean():.3f} attacked "
+            line += f"{right[-many:].mean():.3f} scale {model.scale().item():.0f}"
             if wrong is not None:
                 line += wrong.report(logits)
             print(line, flush=True)

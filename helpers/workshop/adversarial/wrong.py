@@ -17,7 +17,7 @@ from torch import Tensor
 from ... import corpus, paths
 from ...dream import cutouts, prompts
 from ...pictures import on_background
-from .batches import precision
+from ..run import half
 
 CARRIED = paths.ROOT / ".carry" / "judge"  # on a machine without the held-out splits
 FAILED, OWN, MADE, CODES = 512, 512, 16, 32
@@ -67,7 +67,7 @@ def failed_drawings(
     cuts: int,
     until: float,
     g,
-    at_once: int = 64,
+    at_once: int | None = None,
 ) -> Tensor:
     """Pictures that a guide believes in: its score climbed on raw pixels.
 
@@ -76,6 +76,7 @@ def failed_drawings(
     number of ``captions`` if the clock passes ``until``.
     """
     device, model = guide.device, guide.model.eval().requires_grad_(False)
+    at_once = at_once or (64 if device.type == "cuda" else 16)
     goals = guide.embed_texts(captions).to(device)
     look, out = cutouts.cut_size(guide), []
     for goal in goals.split(at_once):
@@ -90,7 +91,7 @@ def failed_drawings(
             if out and time.time() > until:
                 break
             views = many_views(colours, cuts, look, g)
-            with precision(device):
+            with half(device):
                 seen = model.encode_image(views)
             loss = prompts.distance(seen, goal.repeat(cuts, 1)).sum()
             (colours.grad,) = torch.autograd.grad(loss, colours)
@@ -190,12 +191,12 @@ class Wrong:
         return torch.cat(out)
 
     def encode(self, x: Tensor) -> Tensor:
-        with precision(self.device):
+        with half(self.device):
             z = self.codes.encode(x * 2 - 1)
         return self.codes.quantize.nearest(z.float())
 
     def decode(self, codes: Tensor) -> Tensor:
-        with precision(self.device):
+        with half(self.device):
             x = self.codes.decode(self.codes.quantize.rows(codes))
         return (x.float() / 2 + 0.5).clamp(0, 1)
 

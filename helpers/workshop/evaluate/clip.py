@@ -12,10 +12,10 @@ def show(names: list[str]) -> None:
     for name in names:  # what is no model is said before the work
         load(name)
     tables = {name: measure.table(name) for name in names}
-    print(f"{'measure':28s}" + "".join(f"{name[-24:]:>26s}" for name in tables))
+    print(f"{'measure':36s}" + "".join(f"{name[-24:]:>26s}" for name in tables))
     for row in measure.MEASURES:
         values = "".join(f"{100 * t[row]:24.1f} %" for t in tables.values())
-        print(f"{row:28s}{values}")
+        print(f"{row:36s}{values}")
 
 
 def finish(path: Path, model: CLIP, tokenizer: Tokenizer, card: dict) -> None:

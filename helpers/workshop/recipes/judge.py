@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ... import clip, vqgan
-from ...clip import CLIP, Config
+from ...clip import CLIP, Config, files
 from ..adversarial import robust
 from ..adversarial.wrong import Wrong
 from .scratch import drawings, prepare
@@ -53,16 +53,27 @@ def train(
     device="cpu",
     batch: int = 768,
     eps: float = 1.5,
+    share: float = 0.5,
+    peak: float = 1e-3,
+    init: Path | None = None,
     smoke: bool = False,
 ) -> CLIP:
-    """Train it; a fifth of the ``seconds`` goes into the failed drawings."""
+    """Train it; a fifth of the ``seconds`` goes into the failed drawings.
+
+    ``share`` of the right pictures are attacked; ``init``: go on from that judge, and
+    half as many seconds for the failed drawings.
+    """
     began, split = time.time(), drawings(WITHOUT, smoke)
     batch, device = 32 if smoke else batch, torch.device(device)
-    recipe = robust.Recipe("judge", config(), batch, eps, 2, seed=seed, steps=steps)
+    recipe = robust.Recipe("judge", config(), batch, eps, 2, peak, seed=seed)
+    recipe.steps, recipe.share = steps, share
     words, paint = prepare(recipe, split, texts(split), device)
+    if init:
+        _, words, _ = files.load_clip(init)
+        recipe.init, recipe.config.vocab, recipe.decay = init, len(words), 0.995
     guide, codes = clip.load("pocket", device), vqgan.load("pocket", device)
     codes.eval().requires_grad_(False)
-    until = began + 0.2 * (seconds or 1e6)
+    until = began + (0.1 if init else 0.2) * (seconds or 1e6)
     wrong = Wrong(paint, recipe.config.image_size, guide, codes, until, seed, smoke)
     print(f"{wrong.failed} failed drawings, {time.time() - began:.0f} s", flush=True)
     del guide
