@@ -19,22 +19,38 @@ from .settings import AFTER, Settings
 
 COUNT = 8
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
+PAIR = ["pocket", "scratch"]  # whose mean cosine with a sketch says what it is worth:
+LIKED, VAGUE = 0.45, 0.3  # one to keep, and one that needs the full rates
 
 
 def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
     """Settings that start from a sketch -> the same with the sketch put in.
 
     ``size``: (width, height) of the drawing. The start becomes a packed picture and the
-    rate is lowered, so a PNG holds all that the run needs. What is sketched is the wish
-    of the largest weight among those that count from the beginning.
+    rate is lowered (``freedom``), so a PNG holds all that the run needs. What is
+    sketched is the wish of the largest weight among those that count from the
+    beginning.
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
     pictures = maker(str(device), guides).draw(captions(text), s.seed)
-    best = pictures[int(liking(pictures, text, guides).argmax())]
-    factor = GENTLE if s.drawer in drawers.OF_CODES else AFTER[s.drawer]
+    likings = liking(pictures, text, guides)
+    best = pictures[int(likings.argmax())]
+    factor = AFTER.get(s.drawer, GENTLE)
+    if s.drawer in drawers.OF_CODES and sorted(g.name for g in guides) == PAIR:
+        factor = freedom(float(likings.max()))
     start = text_of(to_image(on_sheet(best, size)))
     return replace(s, start=start, rate=max(1e-6, factor * s.rate))
+
+
+def freedom(liking: float) -> float:
+    """How far a dream may leave its sketch: a factor on the rates, GENTLE to 1.
+
+    ``liking``: mean cosine of ``PAIR`` with the sketch. A good one is kept; one that
+    the guides hardly know again (two things at once, a scene) is painted over.
+    """
+    share = (LIKED - liking) / (LIKED - VAGUE)
+    return GENTLE + (1 - GENTLE) * min(1.0, max(0.0, share))
 
 
 MAKERS: dict[str, unclip.Painter] = {}  # by device

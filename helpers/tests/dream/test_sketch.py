@@ -26,6 +26,9 @@ class Maker:
 class Eye:
     """A guide that likes what is dark."""
 
+    def __init__(self, name="eye"):
+        self.name = name
+
     def embed_images(self, pictures):
         dark = 1 - pictures.float().mean((1, 2, 3)) / 255
         return torch.stack([dark, torch.zeros(len(dark))], 1)
@@ -53,6 +56,24 @@ def test_the_guides_choose_and_the_sheet_has_the_shape_of_the_picture(size):
     assert new.rate == 0.5 * sketch.AFTER["pixel"]
     coded = tiny.settings(start="sketch", drawer="vqgan")
     assert sketch.sketched(coded, [Eye()], size, "cpu").rate == sketch.GENTLE
+
+
+def test_the_less_the_guides_like_the_sketch_the_freer_is_the_dream(monkeypatch):
+    coded = tiny.settings(start="sketch", drawer="vqgan", rate=0.5)
+    pair = [Eye("scratch"), Eye("pocket")]
+    ways = {0.2: 1.0, 0.3: 1.0, 0.375: 0.7, 0.45: 0.4, 0.6: 0.4}
+    for liking, factor in ways.items():
+        said = torch.tensor([liking - 0.1] * 7 + [liking])
+        monkeypatch.setattr(sketch, "liking", lambda *_, said=said: said)
+        rate = sketch.sketched(coded, pair, (32, 32), "cpu").rate
+        assert rate == pytest.approx(0.5 * factor, abs=1e-3), liking
+        # others' cosines are of another scale, and strokes have rates of their own
+        for guides in (pair[:1], [Eye("ViT-B/32"), Eye("pocket")]):
+            rate = sketch.sketched(coded, guides, (32, 32), "cpu").rate
+            assert rate == 0.5 * sketch.GENTLE
+        lines = tiny.settings(start="sketch", drawer="lines")
+        rate = sketch.sketched(lines, pair, (32, 32), "cpu").rate
+        assert rate == sketch.AFTER["lines"]
 
 
 def test_persian_is_told_as_it_is():
