@@ -34,7 +34,8 @@ def soup(out: Path, files: list[Path]) -> Path:
             k: (v.shape, v.dtype) for k, v in first.items()
         }:
             raise ValueError(f"{file} holds a model of other sizes than {files[0]}.")
-        fixed = (k for k, v in tensors.items() if not v.is_floating_point())
+        fixed = [k for k, v in tensors.items() if not v.is_floating_point()]
+        fixed = [k for k in fixed if not k.endswith("num_batches_tracked")]
         if not all(torch.equal(tensors[k], first[k]) for k in fixed):
             raise ValueError(f"{file} reads other words than {files[0]}.")
     mean = {

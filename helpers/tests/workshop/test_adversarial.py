@@ -190,3 +190,31 @@ def test_a_training_of_two_steps(paint, tmp_path, out):
     assert [p.name for p in tmp_path.iterdir()] == ([out] if out else [])
     if out:
         assert clip.load(str(path)).card["steps"] == 2
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_a_training_goes_on_from_a_file(paint, tmp_path, monkeypatch, share):
+    split = corpus.Corpus(paint.cards, paint.rgba)
+    words = tokenizer()
+    config = Config(**vars(SMALL) | {"vocab": len(words)})
+    recipe = robust.Recipe("m", config, batch=50, eps=0.5, attacks=1, share=share)
+    before = robust.fit(
+        recipe, split, paint, words, out=tmp_path / "m.safetensors", small=True
+    )
+    recipe.init, attacked = tmp_path / "m.safetensors", []
+    begun, _ = robust.beginning(recipe, paint, small=True)
+    for key, value in before.state_dict().items():
+        torch.testing.assert_close(begun.state_dict()[key], value, atol=1e-3, rtol=1e-3)
+    attack = robust.attack
+
+    def watched(score, x, eps, *more):
+        attacked.append((len(x), float(eps.max())))
+        return attack(score, x, eps, *more)
+
+    monkeypatch.setattr(robust, "attack", watched)
+    robust.fit(recipe, split, paint, words, out=tmp_path / "n.safetensors", small=True)
+    assert [n for n, _ in attacked] == [round(50 * share)] * 2
+    # no slow beginning: the attacks are as far as they will be from the first step on
+    assert all(0.25 < eps <= 0.5 for _, eps in attacked)
+    card = clip.load(str(tmp_path / "n.safetensors")).card
+    assert card["init"] == "m.safetensors" and f"{share:.0%}" in card["attack"]

@@ -28,6 +28,17 @@ def test_the_mean_of_two_and_of_three(tmp_path):
         assert len(card["soup"]) == count and card["seed"] == (1, 2, 6)[count - 1]
 
 
+def test_counters_of_batches_are_no_words(tmp_path):
+    files = []
+    for n, count in enumerate((7, 30)):
+        counter = {"bn.num_batches_tracked": torch.tensor(count)}
+        files.append(write(tmp_path / f"{n}.safetensors", n, more=counter))
+    out = soup.soup(tmp_path / "out.safetensors", files)
+    tensors, _ = weights.read(out, "dalle1")
+    assert torch.equal(tensors["w"], torch.full((2, 3), 0.5).half())
+    assert int(tensors["bn.num_batches_tracked"]) in (7, 30)
+
+
 def test_strangers_have_no_mean(tmp_path, monkeypatch, capsys):
     one = write(tmp_path / "one.safetensors", 1)
     others = {
