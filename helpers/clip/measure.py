@@ -60,13 +60,16 @@ def photos(model: Embedder, split=None, kinds=KINDS) -> dict[str, float]:
     split = split or corpus.load("photos")
     split = split.select(lambda c: any(c.get(k) for k in kinds))
     images = model.embed_images(split.pictures())
-    return named(model, split.cards, images, kinds)
+    return named(model, split.cards, images, kinds, chance=True)
 
 
-def named(model, cards: list[dict], images, kinds=KINDS) -> dict[str, float]:
+def named(
+    model, cards: list[dict], images, kinds=KINDS, chance: bool = False
+) -> dict[str, float]:
     """Cards and vectors of photographs -> how often their names come first.
 
     All 149 and 14 names stand for choice, also where a part shows only some.
+    ``chance``: also the calibration error that a perfectly honest model would show.
     """
     out, everyone = {}, corpus.load("photos").cards
     for kind in kinds:
@@ -80,8 +83,9 @@ def named(model, cards: list[dict], images, kinds=KINDS) -> dict[str, float]:
                 out[f"photos, 149-way top-{k}"] = value
             sure = model.probabilities(images[rows], classes)
             out["calibration, 149-way"] = metrics.calibration(sure, labels)[1]
-            chance = metrics.calibration_by_chance(sure)[0]
-            out["calibration by chance, 149-way"] = chance
+            if chance:
+                luck = metrics.calibration_by_chance(sure)[0]
+                out["calibration by chance, 149-way"] = luck
         else:
             guess = (images[rows] @ classes.T).argmax(1)
             out["photos, 14-way balanced"] = metrics.balanced_accuracy(guess, labels)

@@ -49,6 +49,8 @@ def misfit(option: str, value) -> str:
     if type(value) is int:
         least = 0 if option in ("seed", "fight") else 1
         return "" if least <= value < 2**63 else f"is a whole number from {least}"
+    if option == "share" and value is not None:
+        return "" if 0 < value <= 1 else "is a number above 0, at most 1"
     if isinstance(value, float):
         good = 0 <= value < math.inf and (value > 0 or option != "seconds")
         return "" if good else f"is a number {'from' if value else 'above'} 0"
@@ -95,7 +97,10 @@ def main() -> None:
         weights.check_writable(out)
     except (RuntimeError, OSError, ValueError) as error:
         parser.error(str(error))
-    recipe.train(out=out, device=device, **given)
+    try:
+        recipe.train(out=out, device=device, **given)
+    except ValueError as error:  # a file of another kind, what many cannot share
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,24 @@ def test_train_looks_at_all_its_options_first(
     assert says in said(train.main, f"train gan {words}", monkeypatch, capsys)
 
 
+JUDGE = [
+    ("--share 0", "--share is a number above 0, at most 1, not 0.0"),
+    ("--share 1.5", "--share is a number above 0"),
+    ("--share nan", "--share is a number above 0"),
+    ("--init {models}/unclip.safetensors", "holds unclip, not a clip model"),
+    ("--init {models}/scratch.safetensors", "holds a CLIP of other sizes"),
+    ("--init {file}", "is damaged or cut short"),
+]
+
+
+@pytest.mark.parametrize("words, says", JUDGE)
+def test_a_judge_goes_on_from_a_judge_alone(words, says, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    words = words.format(models=paths.MODELS, file=tmp_path / "file")
+    words = f"train judge {words} --out {tmp_path / 'out.safetensors'}"
+    assert says in said(train.main, words, monkeypatch, capsys)
+
+
 def test_train_names_its_recipes(monkeypatch, capsys):
     assert "'vqgan'" in said(train.main, "train vqgna", monkeypatch, capsys)
     assert "required" in said(train.main, "train", monkeypatch, capsys)

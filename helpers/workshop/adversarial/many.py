@@ -136,7 +136,7 @@ def fit(
 def together(r: Recipe, split, paint, tokenizer, out, small) -> CLIP:
     device, (rank, machines) = paint.rgba.device, place()
     b = r.batch // machines
-    many = round(r.share * b)  # so many are attacked
+    many = max(1, round(r.share * b))  # so many are attacked
     model, bank = beginning(r, paint, small)
     join_norms(model)
     gpus = [device.index] if device.type == "cuda" else None

@@ -209,7 +209,7 @@ def fit(
     pictures = Pictures(paint, bank[0])
     average = Average(model, r.decay)
     both = optimisers(model, r.peak, device.type == "cuda")
-    many = round(r.share * r.batch)  # so many are attacked
+    many = max(1, round(r.share * r.batch))  # so many are attacked
     card = card_of(r, split)
     if r.init:
         card["init"] = r.init.name

@@ -61,15 +61,20 @@ def train(
     """Train it; a fifth of the ``seconds`` goes into the failed drawings.
 
     ``share`` of the right pictures are attacked; ``init``: go on from that judge, and
-    half as many seconds for the failed drawings.
+    half as many seconds for the failed drawings. Raises ValueError for another file.
     """
+    before = files.load_clip(init) if init else None
+    if before and vars(before[0].config) | {"vocab": 0} != vars(config()) | {
+        "vocab": 0
+    }:
+        raise ValueError(f"{init} holds a CLIP of other sizes than a judge.")
     began, split = time.time(), drawings(WITHOUT, smoke)
     batch, device = 32 if smoke else batch, torch.device(device)
     recipe = robust.Recipe("judge", config(), batch, eps, 2, peak, seed=seed)
     recipe.steps, recipe.share = steps, share
     words, paint = prepare(recipe, split, texts(split), device)
-    if init:
-        _, words, _ = files.load_clip(init)
+    if before:
+        words = before[1]
         recipe.init, recipe.config.vocab, recipe.decay = init, len(words), 0.995
     guide, codes = clip.load("pocket", device), vqgan.load("pocket", device)
     codes.eval().requires_grad_(False)
