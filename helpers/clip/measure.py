@@ -20,11 +20,13 @@ MEASURES = (
     "photos, 14-way balanced",
     "calibration, 149-way",
     "calibration by chance, 149-way",
+    "calibration by chance, spread",
     "test photos, 149-way top-1",
     "test photos, 149-way top-5",
     "test photos, 14-way balanced",
     "test calibration, 149-way",
     "test calibration by chance, 149-way",
+    "test calibration by chance, spread",
     "shipped photographs",
     "plain colours",
     "coloured shapes",
@@ -84,8 +86,9 @@ def named(
             sure = model.probabilities(images[rows], classes)
             out["calibration, 149-way"] = metrics.calibration(sure, labels)[1]
             if chance:
-                luck = metrics.calibration_by_chance(sure)[0]
+                luck, spread = metrics.calibration_by_chance(sure)
                 out["calibration by chance, 149-way"] = luck
+                out["calibration by chance, spread"] = spread
         else:
             guess = (images[rows] @ classes.T).argmax(1)
             out["photos, 14-way balanced"] = metrics.balanced_accuracy(guess, labels)

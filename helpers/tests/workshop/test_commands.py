@@ -12,7 +12,7 @@ from helpers.workshop import album, embed, pages, publish, run_notebooks, train
 from helpers.workshop.bench import __main__ as bench
 from helpers.workshop.evaluate import __main__ as evaluate
 from helpers.workshop.evaluate import drawn, dream
-from helpers.workshop.recipes import dalle1, gan
+from helpers.workshop.recipes import dalle1, gan, judge
 
 LOAD = functools.cache(clip.load)  # once for all cases
 
@@ -46,7 +46,8 @@ def idle(monkeypatch):
 
     monkeypatch.setattr(gan, "train", recipe)
     for module, name in ((run_notebooks, "run"), (album.drawings, "load"),
-                         (drawn.drawings, "load"), (dream, "results")):  # fmt: skip
+                         (drawn.drawings, "load"), (dream, "results"),
+                         (judge, "drawings")):  # fmt: skip
         monkeypatch.setattr(module, name, work)
     monkeypatch.setattr(pages, "write", lambda *a: work())
     for name in ("bench_ours", "bench_search"):
@@ -79,6 +80,15 @@ TRAIN = [
     ("--out=", "The path is empty"),
     ("--colour red", "unrecognized arguments"),
 ]
+JUDGE = [
+    ("--share 0", "--share is a number above 0, at most 1, not 0.0"),
+    ("--share 1.5", "--share is a number above 0"),
+    ("--share nan", "--share is a number above 0"),
+    ("--init {models}/unclip.safetensors", "holds unclip, not a clip model"),
+    ("--init {models}/scratch.safetensors", "holds a CLIP of other sizes"),
+    ("--init {file}", "is damaged or cut short"),
+]
+TRAIN = [(f"gan {w}", s) for w, s in TRAIN] + [(f"judge {w}", s) for w, s in JUDGE]
 
 
 @pytest.mark.parametrize("words, says", TRAIN)
@@ -88,26 +98,13 @@ def test_train_looks_at_all_its_options_first(
     # deforum#747: options out of range ended raw, some after minutes of training
     (tmp_path / "file").touch()
     monkeypatch.setattr(weights, "hashes", lambda folder: {})
-    words = words.format(dir=tmp_path, file=tmp_path / "file")
-    assert says in said(train.main, f"train gan {words}", monkeypatch, capsys)
+    words = words.format(dir=tmp_path, file=tmp_path / "file", models=paths.MODELS)
+    assert says in said(train.main, f"train {words}", monkeypatch, capsys)
 
 
-JUDGE = [
-    ("--share 0", "--share is a number above 0, at most 1, not 0.0"),
-    ("--share 1.5", "--share is a number above 0"),
-    ("--share nan", "--share is a number above 0"),
-    ("--init {models}/unclip.safetensors", "holds unclip, not a clip model"),
-    ("--init {models}/scratch.safetensors", "holds a CLIP of other sizes"),
-    ("--init {file}", "is damaged or cut short"),
-]
-
-
-@pytest.mark.parametrize("words, says", JUDGE)
-def test_a_judge_goes_on_from_a_judge_alone(words, says, tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    words = words.format(models=paths.MODELS, file=tmp_path / "file")
-    words = f"train judge {words} --out {tmp_path / 'out.safetensors'}"
-    assert says in said(train.main, words, monkeypatch, capsys)
+def test_a_judge_goes_on_from_a_judge_alone(idle):
+    with pytest.raises(AssertionError, match="the work began"):
+        judge.train(init=paths.MODELS / "judge.safetensors")
 
 
 def test_train_names_its_recipes(monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 Fifty captions of two kinds: pairs of a known concept and a known style that training
 never saw together, and hidden concepts. A drawing of each goes to the **judge**, which
-chose nothing: where does the right caption stand among the fifty? Beside it: how far
+guided nothing: where does the right caption stand among the fifty? Beside it: how far
 the samples are from the drawings of the training set, against real drawings that it
 never saw.
 """

@@ -6,6 +6,7 @@ pictures among its answers (adversarial/wrong.py), all of them attacked (robust.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -64,18 +65,17 @@ def train(
     half as many seconds for the failed drawings. Raises ValueError for another file.
     """
     before = files.load_clip(init) if init else None
-    if before and vars(before[0].config) | {"vocab": 0} != vars(config()) | {
-        "vocab": 0
-    }:
+    mine = replace(config(), vocab=before[0].config.vocab) if before else config()
+    if before and before[0].config != mine:
         raise ValueError(f"{init} holds a CLIP of other sizes than a judge.")
     began, split = time.time(), drawings(WITHOUT, smoke)
     batch, device = 32 if smoke else batch, torch.device(device)
-    recipe = robust.Recipe("judge", config(), batch, eps, 2, peak, seed=seed)
-    recipe.steps, recipe.share = steps, share
+    recipe = robust.Recipe("judge", mine, batch, eps, 2, peak, seed=seed, steps=steps)
+    recipe.share = share
     words, paint = prepare(recipe, split, texts(split), device)
     if before:
-        words = before[1]
-        recipe.init, recipe.config.vocab, recipe.decay = init, len(words), 0.995
+        words, mine.vocab = before[1], before[0].config.vocab
+        recipe.init, recipe.decay = init, 0.995
     guide, codes = clip.load("pocket", device), vqgan.load("pocket", device)
     codes.eval().requires_grad_(False)
     until = began + (0.1 if init else 0.2) * (seconds or 1e6)
