@@ -338,7 +338,8 @@ def go_on(
     new = {"prompt": prompt, "steps": steps, "canvases": (), "start": text_of(image)}
     settings = changed(old, {**new, **changes})
     kept = ("drawer", "width", "height", "vqgan", "options")
-    if rows and "start" not in changes:
+    alone = settings.canvases != "coarse" and len(settings.canvases) < 2
+    if rows and alone and "start" not in changes:
         if all(getattr(settings, k) == getattr(old, k) for k in kept):
             settings = replace(settings, start=rows)
     if "canvases" not in changes:

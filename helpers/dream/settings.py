@@ -365,28 +365,30 @@ COARSE = {  # how many halvings, then (share of the steps, rate) from coarse to 
 
 def canvas_rows(value) -> str | tuple:
     """The canvases of settings, each (side, share, rate), as plain numbers."""
-    if value == "coarse" and isinstance(value, str):
-        return value
+    if isinstance(value, str) and value in ("coarse", "off"):
+        return value if value == "coarse" else ()
     if not isinstance(value, (list, tuple)):
         raise ValueError(
-            'The canvases are "coarse" or rows of (side, share, rate), not '
-            f"{short(value)}."
+            'The canvases are "coarse", "off" (one alone) or rows of (side, share, '
+            f"rate), not {short(value)}."
         )
     if len(value) > 16:
         raise ValueError(f"There are at most 16 canvases, not {len(value)}.")
     out = []
     for row in value:
         try:
+            if not isinstance(row, (list, tuple)):
+                raise TypeError
             side, share, rate = (number("", n) for n in row)
         except (TypeError, ValueError):
             raise ValueError(
                 "A canvas is (side, share of the steps, rate), three numbers: "
                 f"{short(row)}."
             ) from None
-        if side < 1 or not 0 < share <= 1 or not 0 < rate <= 1e3:
+        if side < 1 or side % 1 or not 0 < share <= 1 or not 1e-6 <= rate <= 1e3:
             raise ValueError(
-                "A canvas has a side of 1 pixel or more, a share above 0 and at most "
-                f"1, and a rate above 0 and at most 1000: {short(row)}."
+                "A canvas has a side of whole pixels, 1 or more, a share above 0 and "
+                f"at most 1, and a rate from 0.000001 to 1000: {short(row)}."
             )
         out.append((side, share, rate))
     return tuple(out)

@@ -1,5 +1,6 @@
 """From coarse to fine: the plan of the canvases, and a run on it."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,9 +52,16 @@ def test_a_plan_of_ones_own():
         (((64, 0.5, "fast"), (128, 0.5, 1)), "three numbers"),
         (((64, 0.5, float("nan")), (128, 0.5, 1)), "three numbers"),
         (((64, 0.5), (128, 0.5)), "three numbers"),
-        (((0, 0.5, 1), (128, 0.5, 1)), "1 pixel"),
+        (((0, 0.5, 1), (128, 0.5, 1)), "whole pixels, 1 or more"),
+        (((127.9, 0.5, 1), (128, 0.5, 1)), "whole pixels"),
+        (((64, 0.5, 1e-320), (128, 0.5, 1)), "rate from 0.000001"),
+        (({64, 0.5, 1.0}, (128, 0.5, 1)), "three numbers"),
+        (({64: 0, 0.5: 0, 1.0: 0}, (128, 0.5, 1)), "three numbers"),
+        (np.array([[64, 0.5, 1], [128, 0.5, 0.5]]), "coarse"),
+        (np.array([]), "coarse"),
+        (None, '"off"'),
         (((64, 0, 1), (128, 1, 1)), "share above 0"),
-        (((64, 0.5, -1), (128, 0.5, 1)), "rate above 0"),
+        (((64, 0.5, -1), (128, 0.5, 1)), "rate from 0.000001"),
         ("fine", "coarse"),
         (7, "coarse"),
         ((64, 128), "three numbers"),
@@ -63,6 +71,22 @@ def test_a_plan_that_makes_no_sense_is_one_sentence(rows, said):
     with pytest.raises(ValueError, match=said) as caught:
         plan(Settings(canvases=rows))
     assert "\n" not in str(caught.value)
+
+
+def test_off_is_one_canvas():
+    assert Settings(canvases="off") == Settings(canvases=())
+
+
+@pytest.mark.parametrize("drawer", ["lines", "pixel", "fourier"])
+def test_all_losses_on_a_canvas_of_one_pixel(drawer, guide, codes):  # noqa: F811
+    """A single pixel has no neighbour, and no loss breaks over that."""
+    dream = start(
+        guide, codes, drawer=drawer, options={"block": 1} if drawer == "pixel" else {},
+        start="white", width=8, height=8, steps=2, canvases=((1, 0.5, 1), (8, 0.5, 1)),
+        losses=dict.fromkeys(("smoothness", "symmetry", "edges", "saturation"), 1.0),
+        spots=(), overlay=(),
+    )  # fmt: skip
+    assert all(torch.isfinite(frame.picture).all() for frame in dream.steps())
 
 
 def test_more_canvases_than_steps():
