@@ -16,12 +16,13 @@ from .style import GREEN, MAP, ORANGE, style
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a title into at most two lines; what does not fit ends in "..."."""
+    """Break a title into two lines, or as many (to 4) as it has; the rest is "..."."""
     text = text.encode("utf-8", "replace").decode()  # a file name may be no text
     parts = text.splitlines()  # a line of its own stays one
-    lines = [line for part in parts for line in textwrap.wrap(part, width)][:3]
-    if len(lines) > 2:
-        lines = [lines[0], lines[1][: width - 1] + "…"]
+    most = max(2, min(len(parts), 4))
+    lines = [line for part in parts for line in textwrap.wrap(part, width)]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][: width - 1] + "…"]
     return "\n".join(lines)
 
 
