@@ -247,6 +247,12 @@ def test_going_on_with_a_story_another_drawer_a_painted_picture(tmp_path):
     assert isinstance(
         go_on(path, guides=[guide()], vqgan=codes()).settings.start, tuple
     )
+    # with canvases of its own a run starts from the picture: its codes fit one only
+    rows = ((16, 0.5, 1.0), (max(image.size), 0.5, 0.5))
+    for canvases in (rows, "coarse"):
+        again = go_on(path, canvases=canvases, guides=[guide()], vqgan=codes())
+        assert isinstance(again.settings.start, str)
+        assert len(list(again.steps())) > 0
     painted = go_on(tmp_path / "c.png", guides=[guide()], vqgan=codes())
     assert isinstance(painted.settings.start, str)
     with pytest.raises(ValueError, match="no setting"):
