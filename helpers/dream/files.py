@@ -308,8 +308,9 @@ def go_on(
     source: a PNG of ``save``, or a Frame. prompt: None keeps the words (of a story, its
     last chapter). The run starts from the codes or strokes that are drawn, otherwise
     from the picture; it stays on the last canvas, and its own PNG holds the start.
-    ``go_on("fox.png", "a wolf", steps=60).run()``. ``changes`` replace settings. Raises
-    FileNotFoundError or ValueError with one sentence.
+    ``go_on("fox.png", "a wolf", steps=60).run()``. ``changes`` replace settings; with
+    several canvases among them it starts from the picture. Raises FileNotFoundError or
+    ValueError with one sentence.
     """
     if isinstance(source, Frame):
         table, image = source.record, to_image(source.picture)

@@ -62,7 +62,7 @@ class Settings:
     optimiser: str = "adam"
     rate: float = 1.0  # factor on the learning rates of the drawer
     drops: tuple = (0.75,)  # shares of the steps after which the rate falls to a third
-    canvases: str | tuple = "coarse"  # or (side, share of steps, rate) ..., see plan
+    canvases: str | tuple = "coarse"  # or "off", or (side, share, rate) ..., see plan
     start: str | tuple = "usual"  # see opening; or a path, or rows of codes
     losses: dict = field(default_factory=dict)  # see losses.check
     pictures: tuple = ()  # picture prompts: (path, weight)
@@ -395,7 +395,7 @@ def canvas_rows(value) -> str | tuple:
 
 
 def plan(s: Settings) -> list[Canvas]:
-    """The canvases of a run, from coarse to fine; one if ``s.canvases`` is empty.
+    """The canvases of a run, from coarse to fine; one if ``s.canvases`` is "off" (()).
 
     Few codes force large shapes; a finer canvas then adds the edges. Each canvas is
     (side, share, rate): the longer side in pixels, the share of the steps, the factor

@@ -125,3 +125,12 @@ def test_clouds_draw_every_point_of_every_group(monkeypatch):
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["words", "pictures"]
     plt.close("all")
+
+
+def test_a_title_keeps_its_own_lines():
+    wrap = plots.galleries.wrap
+    assert wrap("a b c", 9) == "a b c"
+    assert wrap("one two three four", 9) == "one two\nthree…"
+    assert wrap("a\nb\nc\nd", 9) == "a\nb\nc\nd"
+    assert wrap("a\nb\nc\nd\ne", 9) == "a\nb\nc\nd…"
+    assert wrap("words " * 9, 12).count("\n") == 1
