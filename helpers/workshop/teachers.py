@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .corpus.packages import fetch
 
 LONGEST = 64  # word pieces of a text that MiniLM reads
+PHYSICAL = "00001930"  # WordNet's "physical entity"
 
 
 def carried(name: str) -> Path | None:
@@ -34,7 +35,8 @@ class WordNet:
     """Noun synsets of WordNet 3.0: lemmas, gloss, parents, by offset ("02123045").
 
     ``counts``: how often a text of WordNet's corpus means a synset by a word, by
-    (offset, word); missing if never.
+    (offset, word); missing if never. ``senses``: the synsets of a word ("hot dog"), the
+    commonest first.
     """
 
     def __init__(self):
@@ -42,17 +44,18 @@ class WordNet:
         self._above: dict[str, frozenset] = {}
         self.counts: dict[tuple[str, str], int] = {}
         folder = fetch("wordnet") / "usr/share/wordnet"
-        senses = {}  # word: its synsets, the commonest first
+        self.senses: dict[str, list[str]] = {}
         for line in (folder / "index.noun").read_text("latin-1").splitlines():
             if not line.startswith("  "):
                 parts = line.split()
-                senses[parts[0]] = parts[-int(parts[2]) :]
+                word = parts[0].replace("_", " ")
+                self.senses[word] = parts[-int(parts[2]) :]
         for line in (folder / "cntlist.rev").read_text("latin-1").splitlines():
             key, sense, count = line.split()
-            word, _, kind = key.partition("%")
-            known = senses.get(word, [])[int(sense) - 1 : int(sense)]
+            word, _, kind = key.replace("_", " ").partition("%")
+            known = self.senses.get(word, [])[int(sense) - 1 : int(sense)]
             if known and kind.startswith("1:"):  # a noun
-                self.counts[known[0], word.replace("_", " ")] = int(count)
+                self.counts[known[0], word] = int(count)
         path = folder / "data.noun"
         for line in path.read_text("latin-1").splitlines():
             if line.startswith("  "):
@@ -78,9 +81,20 @@ class WordNet:
         self._above[offset] = frozenset(above)
         return self._above[offset]
 
+    def thing(self, name: str) -> str | None:
+        """The physical thing that a name means most often: "polar bear", or "bear"."""
+        words = name.lower().partition(":")[0].split()
+        for start in range(len(words)):
+            text = " ".join(words[start:])
+            for form in (text, text.removesuffix("s")):
+                for synset in self.senses.get(form, []):
+                    if PHYSICAL in self.ancestors(synset):
+                        return synset
+        return None
+
     def physical(self) -> list[str]:
         """Synsets under "physical entity", in file order."""
-        return [o for o in self.lemmas if "00001930" in self.ancestors(o)]
+        return [o for o in self.lemmas if PHYSICAL in self.ancestors(o)]
 
 
 def imagenet_synsets() -> list[str]:

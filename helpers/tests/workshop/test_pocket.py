@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from helpers import corpus
 from helpers.clip import CLIP, contrastive_loss
 from helpers.clip.tokenizer import Tokenizer, learn_merges
-from helpers.workshop.pocket import pictures
+from helpers.corpus import colours
+from helpers.workshop.pocket import choice, pictures
 from helpers.workshop.pocket import texts as lessons
 from helpers.workshop.pocket.eyes import ridge, targets
 from helpers.workshop.pocket.head import both_ways
 from helpers.workshop.recipes.pocket import pocket_config
-from helpers.workshop.teachers import shrink_rows
+from helpers.workshop.teachers import PHYSICAL, WordNet, shrink_rows
 
 pytest.importorskip("timm")
 
@@ -63,6 +64,70 @@ def test_composed_texts_have_parts_and_hide_what_is_hidden():
     texts, parts = lessons.composed(cards, 300, frozenset({"blue cat", "heart"}))
     assert len(texts) == len(parts) == 300 and all(parts)
     assert not any("blue cat" in t or "heart" in t for t in texts)
+
+
+@pytest.fixture
+def net():
+    """A WordNet of four senses: a polar bear is a bear, a thing; a wish is none."""
+    net = WordNet.__new__(WordNet)
+    net._above = {}
+    net.parents = {PHYSICAL: [], "bear": [PHYSICAL], "polar": ["bear"], "wish": []}
+    net.senses = {"bear": ["wish", "bear"], "polar bear": ["polar"], "wish": ["wish"]}
+    net.gloss = {"bear": "a heavy animal", "polar": "a white bear"}
+    return net
+
+
+def test_a_name_means_its_commonest_thing(net):
+    cases = {"bear": "bear", "Polar bears": "polar", "teddy bear: brown": "bear"}
+    assert {name: net.thing(name) for name in cases} == cases
+    assert net.thing("polar bear") == "polar" and net.thing("wish") is None
+
+
+def test_glosses_leave_colours_alone(net, monkeypatch):
+    monkeypatch.setattr(lessons, "WordNet", lambda: net)
+    monkeypatch.setattr(lessons, "carried_texts", lambda: None)
+    net.senses["pink"] = ["bear"]
+    said = lessons.glosses(["polar bear", "pink", "wish"])
+    assert said == {"polar bear": "polar bear: a white bear"}
+
+
+def test_texts_lean_to_what_is_said_of_their_things(monkeypatch):
+    said = {"otter": "otter: swims", "boat": "boat: floats"}
+    monkeypatch.setattr(
+        lessons, "glosses", lambda names: {n: said[n] for n in names if n in said}
+    )
+    monkeypatch.setattr(lessons, "Spread", lambda vectors: lambda x: x)
+    told = {"otter: swims": [0.0, 1, 0, 0], "boat: floats": [0.0, 0, 1, 0]}
+    vectors = torch.eye(4)[[0, 0, 0]]
+    things = [["otter"], ["otter", "boat"], ["wish"]]
+    found = lessons.Lesson.explain(
+        None, vectors, things, lambda texts: torch.tensor([told[t] for t in texts])
+    )
+    g, half = lessons.GLOSS, lessons.GLOSS / 2**0.5
+    want = torch.tensor([[1, g, 0, 0], [1, half, half, 0], [1, 0, 0, 0]])
+    torch.testing.assert_close(found, F.normalize(want, dim=-1))
+
+
+def test_composed_texts_say_what_they_are_about():
+    cards = [{"name": n} for n in ("cat", "boat", "teapot")]
+    about = {}
+    texts, _ = lessons.composed(cards, 200, more=("otter",), about=about)
+    names = ("cat", "boat", "teapot", "otter")
+    for text in texts:
+        words = text.replace(",", "").split()
+        assert sorted(about[text]) == sorted(w for w in words if w in names), text
+
+
+def test_turned_drawings_have_the_colour_of_their_right_name():
+    split = corpus.load("train", progress=False).select(
+        lambda card: card["source"] == "noto" and not card["concept"].startswith("w:")
+    )
+    split = corpus.Corpus(split.cards[:60], split.rgba[:60])
+    rgba, names, right = choice.turned(split)
+    assert len(rgba) == len(names) == len(right) > 20
+    assert torch.equal(colours.turned_colours(rgba)[:, 0], right)
+    for row, at in zip(names, right.tolist(), strict=True):
+        assert len(row) == len(colours.NAMES) and colours.NAMES[at] in row[at]
 
 
 def test_fast_tokens_are_the_tokenizers():

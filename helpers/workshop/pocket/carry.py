@@ -49,11 +49,14 @@ def main() -> None:
     shutil.copy(source / "tokenizer.json", folder / "minilm_tokenizer.json")
     split = corpus.load("train", size=16)
     names, true, weight = lessons.imagenet_texts()
+    words = lessons.word_texts()
+    shown = {n for c in split.cards for n in (c["name"], c["name"].lower())}
     packed_texts = {
         "imagenet": names,
         "true": true,
         "weight": [[round(w, 3) for w in row] for row in weight],
-        "words": lessons.word_texts(),
+        "words": words,
+        "glosses": lessons.glosses(sorted({*words, *names, *shown})),
         "silhouettes": lessons.silhouettes(split),
         "hidden": sorted(painted.hidden_names()),
     }

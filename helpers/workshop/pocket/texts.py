@@ -13,12 +13,13 @@ from torch import Tensor
 from ... import corpus
 from ...corpus import colours
 from ...corpus.painted import colour_word
-from ..teachers import MiniLM, WordNet, carried_texts, imagenet_synsets
+from ..teachers import PHYSICAL, MiniLM, WordNet, carried_texts, imagenet_synsets
 
 WHITE = 0.2  # 0 leaves the sentence vectors as they are, 0.5 whitens them
 OWN = 3.0  # how much a class's own names are used (imagenet_texts)
 MOST_LEAVES = 400  # a parent above more ImageNet classes than "animal" says too little
 PARTS = 0.4  # how much the parts of a composed text are added to its sentence vector
+GLOSS = 0.7  # how much WordNet's explanation of a thing is added to its names
 STYLES = (
     "an oil painting,a watercolour,a pencil drawing,a sketch,a photograph,a photo,"
     "a cartoon,clip art,an emoji,pixel art,a stained glass window,a poster,a portrait,"
@@ -47,8 +48,24 @@ def silhouettes(split: corpus.Corpus) -> list[dict]:
     return [{k: c[k] for k in keys} for c in found]
 
 
-def concept_texts(cards: list[dict]) -> dict[str, list[str]]:
-    """Per concept the English texts that may stand for it (name, article, keywords)."""
+def glosses(names: list[str]) -> dict[str, str]:
+    """What WordNet says of the things among ``names``: {"otter": "otter: freshwater
+    carnivorous mammal having ..."}. Names of colours stay colours: as a thing "pink" is
+    a flower, and "white" a person.
+    """
+    names = [name for name in names if name not in colours.NAMES]
+    if packed := carried_texts():
+        return {n: packed["glosses"][n] for n in names if n in packed["glosses"]}
+    net = WordNet()
+    found = {name: net.thing(name) for name in names}
+    return {n: f"{n}: {net.gloss[thing]}" for n, thing in found.items() if thing}
+
+
+def concept_texts(cards: list[dict], about=None) -> dict[str, list[str]]:
+    """Per concept the English texts that may stand for it (name, article, keywords).
+
+    ``about``: {text: the things that it names}, which is filled.
+    """
     table: dict[str, list[str]] = {}
     for c in cards:
         name = c["name"]
@@ -61,6 +78,8 @@ def concept_texts(cards: list[dict]) -> dict[str, list[str]]:
             if c.get("keywords"):
                 texts.append(f"{name}, " + ", ".join(c["keywords"][:3]))
         rows += [t for t in texts if t not in rows]
+        if about is not None:
+            about |= dict.fromkeys(texts, [name])
     return table
 
 
@@ -83,7 +102,7 @@ def imagenet_texts() -> tuple[list[str], list[list[int]], list[list[float]]]:
     texts: dict[str, int] = {}
     true: list[dict[int, float]] = [{} for _ in leaves]
     for synset, classes in below.items():
-        thing = "00001930" in net.ancestors(synset) and len(classes) <= MOST_LEAVES
+        thing = PHYSICAL in net.ancestors(synset) and len(classes) <= MOST_LEAVES
         if synset not in leaves and not thing:
             continue
         tells = 1 - math.log(len(classes)) / math.log(len(leaves))  # 0 to 1
@@ -131,7 +150,7 @@ class Spread:
         return F.normalize(vectors @ self.whiten, dim=-1)
 
 
-def phrases(cards: list[dict], count: int, seed: int = 7) -> list[str]:
+def phrases(cards: list[dict], count: int, about=None, seed: int = 7) -> list[str]:
     """Random compositions of caption words, so that new names find their place."""
     rng = random.Random(seed)
     names = sorted({c["name"].lower() for c in cards})
@@ -154,31 +173,38 @@ def phrases(cards: list[dict], count: int, seed: int = 7) -> list[str]:
     )
     out = {}
     while len(out) < count:
-        text = rng.choice(forms).format(
-            w=rng.choice(words),
-            v=rng.choice(words),
-            n=rng.choice(names),
-            m=rng.choice(names),
-            c=rng.choice(colours.NAMES),
-        )
+        form, n, m = rng.choice(forms), rng.choice(names), rng.choice(names)
+        w, v = rng.choice(words), rng.choice(words)
+        text = form.format(w=w, v=v, n=n, m=m, c=rng.choice(colours.NAMES))
         out[text] = None
+        if about is not None:
+            about[text] = [t for k, t in (("{n}", n), ("{m}", m)) if k in form]
     return list(out)
 
 
 def composed(
-    cards: list[dict], count: int, hidden=frozenset(), more=("thing",), seed: int = 8
+    cards: list[dict],
+    count: int,
+    hidden=frozenset(),
+    more=("thing",),
+    about=None,
+    seed: int = 8,
 ) -> tuple[list[str], list[list[str]]]:
     """Texts of several parts, and the parts of each: what a long prompt consists of.
 
     Two objects, colour + object, style + object, portraits with a ground. ``hidden``
     names are never composed; ``more``: things that no drawing shows (one in five).
+    ``about``: {text: the things that it names}, which is filled.
     """
     rng = random.Random(seed)
     names = sorted({c["name"].lower() for c in cards} - hidden)
-    a = corpus.article
+    a, used = corpus.article, []
 
     def thing(colour: float) -> tuple[str, list[str]]:
         name = rng.choice(more if rng.random() < 0.2 else names)
+        used.append(name)
+        if about is not None:
+            about[a(name)] = about[name] = [name]
         if rng.random() < colour and not colour_word(name):
             word = rng.choice(colours.NAMES)
             if f"{word} {name}" not in hidden:
@@ -188,11 +214,13 @@ def composed(
     out: dict[str, list[str]] = {}
     while len(out) < count:
         kind = rng.random()
+        used.clear()
         one, first = thing(0.4)
         two, second = thing(0.3)
         style = rng.choice(STYLES)
         ground = rng.choice(colours.NAMES)
         if kind < 0.2:
+            used.clear()
             one, first = thing(1.0)
             text = rng.choice(("{}", "a picture of {}", "a photo of {}")).format(one)
             parts = first
@@ -205,9 +233,11 @@ def composed(
             text, parts = f"{one} {rng.choice(WHERE)} {two}", first + second
         elif kind < 0.7:
             text, parts = f"{style} of {one}", [style, *first]
+            del used[1:]
         elif kind < 0.78:
             forms = "{} on a {} background", "{} on {}", "{}, {} background"
             text, parts = rng.choice(forms).format(one, ground), [*first, ground]
+            del used[1:]
         elif kind < 0.93:
             text = f"{style} of {one} {rng.choice(WHERE)} {two}"
             parts = [style, *first, *second]
@@ -217,10 +247,12 @@ def composed(
             three, third = thing(0.3)
             text, parts = f"{one}, {two} and {three}", first + second + third
         out[text] = parts
+        if about is not None:
+            about[text] = list(used)
     return list(out), list(out.values())
 
 
-def persian(cards: list[dict], count: int, seed: int = 9) -> dict[str, str]:
+def persian(cards: list[dict], count: int, about=None, seed: int = 9) -> dict[str, str]:
     """Persian texts and their English twins: all names, then ``count`` composed."""
     rng, out = random.Random(seed), {}
     cards = [c for c in cards if c.get("name_fa")]
@@ -237,6 +269,7 @@ def persian(cards: list[dict], count: int, seed: int = 9) -> dict[str, str]:
         one, two = c["name"].lower(), d["name"].lower()
         fa, en = rng.choice(list(pairs.items()))
         kind = rng.random()
+        before = len(out)
         if kind < 0.5 and not colour_word(one):
             out[f"{c['name_fa']} {fa}"] = f"{en} {one}"
         elif kind < 0.75:
@@ -250,6 +283,9 @@ def persian(cards: list[dict], count: int, seed: int = 9) -> dict[str, str]:
             out[f"{c['name_fa']} روی زمینه {fa}"] = (
                 f"{corpus.article(one)} on a {en} background"
             )
+        if about is not None and len(out) > before:
+            both = 0.5 <= kind < 0.75
+            about[next(reversed(out.values()))] = [one, two] if both else [one]
     return out
 
 
@@ -257,23 +293,28 @@ class Lesson:
     """All texts of the text tower's training, their goals, and how often each is drawn.
 
     ``texts`` (N), ``goal`` (N, D) on the device of ``read``, ``share`` (N,). A Persian
-    text has the goal of its English twin; a composed text also leans to its parts.
+    text has the goal of its English twin; a composed text also leans to its parts, and
+    each text to what WordNet says of the things that it names (K-LITE, Shen et al.
+    2022): that a puma is a "large American feline" helps to find one never seen.
     """
 
     def __init__(self, cards, icons, read: MiniLM, hidden=frozenset(), size: int = 1):
-        table = concept_texts([*cards, *icons])
+        about: dict[str, list[str]] = {}
+        table = concept_texts([*cards, *icons], about)
         names = [rows[0] for rows in table.values()]
         flat = list(dict.fromkeys(t for rows in table.values() for t in rows))
         self.spread = Spread(read(names))
         words = word_texts()
         things = [w for w in words if w not in hidden]
-        whole, parts = composed(cards, 160_000 // size, hidden, things)
-        twins = persian(cards, 40_000 // size)
+        whole, parts = composed(cards, 160_000 // size, hidden, things, about)
+        twins = persian(cards, 40_000 // size, about)
+        known = [*imagenet_texts()[0], *words]
+        about |= {t: [t] for t in known if t not in about}
         groups = [
             (flat, 0.2),
             (imagenet_texts()[0][::size], 0.08),
             (words[::size], 0.2),
-            (phrases(cards, 40_000 // size), 0.1),
+            (phrases(cards, 40_000 // size, about), 0.1),
             (colours.NAMES, 0.01),
             (whole, 0.25),
             (list(twins), 0.16),
@@ -283,6 +324,7 @@ class Lesson:
         known += sorted(more - set(known))
         at = {t: i for i, t in enumerate(known)}
         vectors = self.spread(read(known))
+        vectors = self.explain(vectors, [about.get(t, []) for t in known], read)
         pieces = torch.tensor([at[t] for rows in parts for t in rows])
         owner = torch.tensor([n for n, rows in enumerate(parts) for _ in rows])
         device = vectors.device
@@ -295,3 +337,16 @@ class Lesson:
         which = [at[twins.get(t, t)] for t in self.texts]
         self.goal = vectors[torch.tensor(which, device=device)]
         self.share = torch.cat([torch.full((len(r),), s / len(r)) for r, s in groups])
+
+    def explain(self, vectors: Tensor, things: list[list[str]], read) -> Tensor:
+        """Lean the vector (N, D) of each text to what is said of the things in it."""
+        said = glosses(sorted({name for names in things for name in names}))
+        at = {name: i for i, name in enumerate(said)}
+        told = read(list(said.values()))
+        told = Spread(told)(told)
+        rows = [[at[n] for n in names if n in at] for names in things]
+        pieces = torch.tensor([i for r in rows for i in r], device=vectors.device)
+        owner = torch.tensor([n for n, r in enumerate(rows) for _ in r])
+        sums = torch.zeros_like(vectors)
+        sums.index_add_(0, owner.to(vectors.device), told[pieces])
+        return F.normalize(vectors + GLOSS * F.normalize(sums, dim=-1), dim=-1)

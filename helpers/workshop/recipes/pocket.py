@@ -1,8 +1,9 @@
 """``pocket``: ``python -m helpers.workshop.train pocket --out FILE.safetensors``.
 
-1. The text tower learns to give MiniLM's sentence vectors (whitened a little) from its
-   own tokens: names, WordNet's things, long prompts of several parts, Persian. It
-   begins as the one that we ship, if that file is there (pocket/words.py).
+1. The text tower learns to give MiniLM's sentence vectors (whitened a little, and leant
+   to what WordNet says of each thing) from its own tokens: names, WordNet's things,
+   long prompts of several parts, Persian. It begins as the one that we ship, if that
+   file is there (pocket/words.py).
 2. ImageNet's own network, untouched, gets a word vector for each of its 1,000 classes.
    That is how ``pocket`` knows photographs: the corpus has none to train on.
 3. A copy of the late stages and a small network for colours learn from drawings: as
