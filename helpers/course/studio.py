@@ -61,7 +61,7 @@ def clock(seconds: float) -> str:
 
 
 class Studio(Panel):
-    """Words in, a growing picture out: prompt, seed, steps, size, drawer, losses.
+    """Words in, a growing picture out: prompt, seed, steps, canvases, drawer, losses.
 
     guides: ready CLIPs; vqgan: a ready VQGAN. Stop ends a run after the step that is
     being made and keeps the best picture; Save writes it with its settings beside the
@@ -101,6 +101,8 @@ class Studio(Panel):
             value=8, min=1, max=32, description="cuts", layout=wide(200)
         )
         self.begin = self.menu("start", [*STARTS, "upload"])
+        ways = [("coarse to fine", "coarse"), ("one alone", "off")]
+        self.canvases = self.menu("canvases", ways)
         self.own = Upload(self.heard)
         self.upload = self.own.field
         self.palette = w.Text(
@@ -132,7 +134,8 @@ class Studio(Panel):
         )
         fields = [
             self.seed, self.steps, self.size, self.drawer, self.recipe, self.cuts,
-            self.begin, line(self.own), self.palette, line(self.symmetry, self.tile),
+            self.begin, line(self.own), self.canvases, self.palette,
+            line(self.symmetry, self.tile),
         ]  # fmt: skip
         side = w.VBox(
             fields, layout=w.Layout(flex="1 1 280px", max_width="420px", width="auto")
@@ -199,6 +202,7 @@ class Studio(Panel):
             recipe=self.recipe.value,
             cuts=self.cuts.value,
             start=self.beginning(),
+            canvases=self.canvases.value,
             losses=wanted,
             tile=self.tile.value,
         )

@@ -9,7 +9,7 @@ from helpers import clip, vqgan
 from helpers.course import studio as module
 from helpers.course.studio import Studio, TokenPainter, draw_all, left_over
 from helpers.dream import Settings, files
-from helpers.dream.settings import Canvas
+from helpers.dream.settings import Canvas, plan
 from helpers.vqgan import Config
 
 TINY = Config(ch=16, ch_mult=(1, 2), z_channels=16, embed_dim=8, n_embed=20, fold=2)
@@ -115,6 +115,14 @@ def test_bad_prompts_end_in_the_status_line(tmp_path, monkeypatch):
     panel.prompt.value, panel.begin.value = "a fox", "upload"
     panel.button.click()
     assert "Upload a picture first" in panel.status.value
+
+
+def test_the_studio_draws_on_one_canvas_or_from_coarse_to_fine():
+    panel = studio()
+    panel.prompt.value = "a fox"
+    assert len(plan(panel.settings())) > 1
+    panel.canvases.value = "off"
+    assert len(plan(panel.settings())) == 1
 
 
 def test_a_studio_opens_with_a_picture_and_keeps_those_of_an_older_one(monkeypatch):
