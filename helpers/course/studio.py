@@ -61,7 +61,7 @@ def clock(seconds: float) -> str:
 
 
 class Studio(Panel):
-    """Words in, a growing picture out: prompt, seed, steps, canvases, drawer, losses.
+    """Words in, a growing picture out: prompt, size, canvases, drawer, losses ...
 
     guides: ready CLIPs; vqgan: a ready VQGAN. Stop ends a run after the step that is
     being made and keeps the best picture; Save writes it with its settings beside the

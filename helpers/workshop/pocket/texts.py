@@ -308,8 +308,8 @@ class Lesson:
         things = [w for w in words if w not in hidden]
         whole, parts = composed(cards, 160_000 // size, hidden, things, about)
         twins = persian(cards, 40_000 // size, about)
-        known = [*imagenet_texts()[0], *words]
-        about |= {t: [t] for t in known if t not in about}
+        single = [*imagenet_texts()[0], *words]
+        about |= {t: [t] for t in single if t not in about}
         groups = [
             (flat, 0.2),
             (imagenet_texts()[0][::size], 0.08),
