@@ -232,7 +232,9 @@ class Studio(Panel):
         began, self.bar.value = time.time(), 0
         dream = self.dream = None
         try:
-            dream = self.dream = Dream(self.settings(), self.guides, self.vqgan)
+            dream = self.dream = Dream(
+                self.settings(), self.guides, self.vqgan, peek=self.peek
+            )
             if not self.halt:
                 self.draw(dream, time.time())
         except Exception as error:
@@ -280,6 +282,11 @@ class Studio(Panel):
             return files.save(path, frame, self.dream.settings).read_bytes()
 
     # -- pictures -----------------------------------------------------------------
+
+    def peek(self, picture) -> None:
+        """A sketch, while DALL-E 2 still draws."""
+        self.image.value = enlarged(to_image(picture))
+        self.say("a first sketch by DALL-E 2 …")
 
     def show(self, frame) -> None:
         """A preview."""

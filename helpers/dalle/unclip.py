@@ -367,7 +367,11 @@ class Painter:
         pictures = check_pictures("Pictures", pictures, LARGE)
         if not len(pictures):
             return torch.zeros(0, *self.places, device=self.device)
-        z = self.vqgan.encode(pictures.to(self.device) * 2 - 1)
+        return self.encode(pictures.to(self.device))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The same without checks, and with the gradient."""
+        z = self.vqgan.encode(pictures * 2 - 1)
         return (z - self.model.decoder.mean) / self.model.decoder.spread
 
     def enlarge(

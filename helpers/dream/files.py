@@ -23,7 +23,16 @@ from .frame import Frame
 from .guides import ready_guides
 from .loop import Dream
 from .packed import is_packed, text_of
-from .settings import STARTS, Settings, opening, opening_of_old, plan, uses_codes
+from .settings import (
+    ASKED,
+    STARTS,
+    Canvas,
+    Settings,
+    opening,
+    opening_of_old,
+    plan,
+    uses_codes,
+)
 
 KEY = "pictures-and-words"
 # pictures that Pillow, or an old one, does not write
@@ -95,7 +104,8 @@ def agree(drawn: dict, given: Settings) -> None:
         pictures = name in ("pictures", "spots", "overlay") or (
             name == "start" and isinstance(mine, str) and mine not in STARTS
         )
-        pictures |= opening(given) == "sketch" and name in ("start", "rate")
+        pictures |= opening(given) == "sketch" and name in ASKED
+        pictures |= name == "distil" and mine == "usual"
         if not pictures and frozen(value) != mine:
             raise ValueError(
                 f"This frame was drawn with {name} {short(value)}, not {short(mine)}: "
@@ -128,6 +138,7 @@ def read(path) -> tuple[dict, Settings]:
         raise ValueError(f"{foreign}: they are damaged.") from None
     if unknown := [k for k in rows if k not in Settings.__dataclass_fields__]:
         raise ValueError(f"{foreign} in this version: it knows no {short(unknown[0])}.")
+    rows.setdefault("distil", 0.0)  # an older file
     if missing := [f.name for f in fields(Settings) if f.name not in rows]:
         raise ValueError(f"{foreign} in full: {missing[0]} is missing.")
     if outside(rows):
@@ -186,8 +197,12 @@ def check_record(table: dict, settings: Settings) -> None:
         raise ValueError("versions or wishes are missing")
     if asked := table.setdefault("asked", None):  # none in an older file
         one_of("start", asked["start"], ("usual", "sketch"))
-        rate = number("rate", asked["rate"], 1e-6, 1e3)
-        table["asked"] = {"start": asked["start"], "rate": rate}
+        table["asked"] = {k: asked[k] for k in ASKED if k in asked}
+        replace(settings, **table["asked"])  # checks them
+    if "canvases" in table:  # none in an older file
+        table["canvases"] = [a_canvas(*row) for row in table["canvases"]]
+        if sum(canvas.steps for canvas in table["canvases"]) != settings.steps:
+            raise ValueError("its canvases have other steps than its settings")
     table["wishes"] = [record.wish_of(row) for row in table["wishes"]]
     table["rows"] = frozen(table["rows"])
 
@@ -229,6 +244,8 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
         )
     if changes:
         settings = replace(settings, **(table["asked"] or {}))
+    else:
+        settings = on_its_canvases(settings, table.get("canvases"))
     settings = changed(settings, changes)
     guides = ready_guides(guides)
     device = guides[0].device if guides else pick_device()
@@ -251,6 +268,27 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
         here = f"{moved[0]} {was}, here {now[moved[0]]}"
         dream.say(f"The picture may differ a little: it was drawn with {here}.")
     return dream
+
+
+def a_canvas(width, height, steps, rate, drawer) -> Canvas:
+    """A canvas out of a record. Raises ValueError for one that no run of ours had."""
+    if drawer not in (None, "vqgan"):
+        raise ValueError(f"a canvas is drawn by {short(drawer)}")
+    return Canvas(
+        whole("the width of a canvas", width, 1, 2**24),
+        whole("the height of a canvas", height, 1, 2**24),
+        whole("the steps of a canvas", steps, 1, 100_000),
+        number("the rate of a canvas", rate, 0, 1e6),
+        drawer,
+    )
+
+
+def on_its_canvases(settings: Settings, drawn: list | None) -> Settings:
+    """Settings with the very canvases of a record, if "coarse" means others by now."""
+    if not drawn or drawn == plan(settings) or any(c.drawer for c in drawn):
+        return settings
+    rows = [(max(c.width, c.height), c.steps / settings.steps, c.rate) for c in drawn]
+    return replace(settings, canvases=tuple(rows))
 
 
 def guide(row: dict, path, device) -> clip.Embedder:

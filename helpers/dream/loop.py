@@ -6,7 +6,7 @@ losses.py) and the optimiser. Dims: N cuts, D embedding, H/W pixels.
 
 import math
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, astuple, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,13 @@ from .. import clip
 from .. import vqgan as vqgans
 from ..device import pick_device
 from ..values import members, short
-from . import cutouts, drawers, losses, memory, prompts, record
+from . import cutouts, distil, drawers, losses, memory, prompts, record
 from .frame import Frame
 from .guides import ready_guides
 from .packed import unpack
 from .prompts import Prompt
 from .settings import (
+    ASKED,
     OPTIMISERS,
     Canvas,
     Settings,
@@ -32,7 +33,7 @@ from .settings import (
     plan,
     uses_codes,
 )
-from .sketch import sketched
+from .sketch import captions, maker, sketched
 from .start import begin
 
 
@@ -41,13 +42,16 @@ class Dream:
 
     ``best`` is the best Frame so far; ``notes`` says what happened on the way; ``need``
     is the memory of a step in MB, as estimated at its start. Ready CLIPs and a VQGAN
-    may be passed in, so that they are loaded once; ``wishes``: further Prompts. All of
-    it is in ``record``, and the run draws from what the record holds (its pictures are
-    small, in 8 bits). Raises ValueError (TypeError for things of another kind) with one
-    sentence if the settings make no sense.
+    may be passed in, so that they are loaded once; ``wishes``: further Prompts;
+    ``peek(picture)`` is shown (3, H, W) sketches before the first step. All of it but
+    that is in ``record``, and the run draws from what the record holds (its pictures
+    are small, in 8 bits). Raises ValueError (TypeError for things of another kind) with
+    one sentence if the settings make no sense.
     """
 
-    def __init__(self, settings: Settings, guides=None, vqgan=None, wishes=()):
+    def __init__(
+        self, settings: Settings, guides=None, vqgan=None, wishes=(), peek=None
+    ):
         self.settings = s = settings
         if not isinstance(s, Settings):
             raise TypeError(f"A Dream needs Settings, not {type(s).__name__}.")
@@ -85,8 +89,10 @@ class Dream:
         rows = [record.wish_row(wish, fit, side) for wish in wishes]
         asked = None
         if opening(s) == "sketch":
-            asked = {"start": s.start, "rate": s.rate}
-            s = sketched(s, self.guides, fit, device)
+            asked = {k: getattr(s, k) for k in ASKED}
+            s = sketched(s, self.guides, fit, device, peek)
+        if s.distil == "usual":
+            s = replace(s, distil=distil.USUAL if asked else 0.0)
         self.settings = s = record.pack_settings(s, fit, side)
         self.g = torch.Generator().manual_seed(s.seed)  # before anything is drawn
         self.drawer = large
@@ -95,6 +101,9 @@ class Dream:
         self.drawer.start(self.g)
         first = begin(opening(s), self.drawer, self.g).put(self.drawer)
         self.losses = losses.build(s.losses, first)
+        self.distilled = None
+        if s.distil:
+            self.distilled = distil.Distilled(maker(str(device), self.guides), s.seed)
         self.recipe = cutouts.RECIPES[s.recipe]
         sizes = [guide.model.config.embed for guide in self.guides]
         more = prompts.wishes(s.pictures, s.noises, s.spots, sizes, large.read)
@@ -106,6 +115,7 @@ class Dream:
             "format": record.FORMAT,
             "settings": asdict(s),
             "asked": asked,  # before the sketch became the start
+            "canvases": [astuple(canvas) for canvas in self.plan],
             "guides": record.guide_rows(self.guides),
             "vqgan": record.vqgan_row(vqgan if uses_codes(s) else None),
             "wishes": rows,
@@ -260,7 +270,18 @@ class Dream:
             torch.autograd.backward(views, [leaf.grad for leaf in leaves])
         for name, (weight, function) in self.losses.items():
             add({name: weight * function(seen)})
+        text = self.told(progress)
+        if self.distilled and text:
+            add({"DALL-E 2": self.settings.distil * self.distilled(seen, text)})
         return total
+
+    def told(self, progress: float) -> str | None:
+        """What DALL-E 2 is told: the words of the largest weight, now."""
+        wishes = [w for w in self.wishes if w.counts(progress) and w.weight > 0]
+        wishes = [w for w in wishes if w.is_words and w.mask is None]
+        if not wishes:
+            return None
+        return captions(max(wishes, key=lambda wish: wish.weight).text)[0]
 
     def gradients(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Add the gradients of one step; returns the picture it saw, and the losses.

@@ -82,6 +82,11 @@ class Prompt:
         stop = "" if self.stop == -math.inf else f":{self.stop}"
         return spelt(self.text) + tail + stop
 
+    @property
+    def is_words(self) -> bool:
+        """Is its text what it asks for, and not the title of a vector or picture?"""
+        return self.vector is None and self.picture is None
+
     def counts(self, progress: float) -> bool:
         """Does it take part at this share (0 to 1) of the steps?"""
         return self.begin <= progress < self.end or (self.end == 1 == progress)

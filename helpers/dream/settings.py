@@ -33,6 +33,7 @@ OPTIMISERS = {
     "radam": torch.optim.RAdam,
 }
 STARTS = ("usual", "white", "noise", "gradient", "dream", "sketch")
+ASKED = ("start", "rate", "distil")  # what a sketch changes, kept in the record
 DREAMT, LEAST = 0.75, 10  # share of the steps that a dream takes, of so many at least
 AFTER = {"pixel": 0.1, "lines": 1.0, "fourier": 0.15}  # rates that leave it its shapes
 MOST_INK = 2**24  # strokes times pixels: about 4 GB a step
@@ -65,6 +66,7 @@ class Settings:
     canvases: str | tuple = "coarse"  # or "off", or (side, share, rate) ..., see plan
     start: str | tuple = "usual"  # see opening; or a path, or rows of codes
     losses: dict = field(default_factory=dict)  # see losses.check
+    distil: str | float = "usual"  # weight of DALL-E 2's wish, see distil.py; 0 is off
     pictures: tuple = ()  # picture prompts: (path, weight)
     noises: tuple = ()  # noise prompts: (seed, weight)
     spots: tuple = ()  # spot prompts: (text, path of a mask; white counts)
@@ -112,6 +114,7 @@ def check(s: Settings) -> None:
     out["canvases"] = canvas_rows(s.canvases)
     out["start"] = a_start(s.start, s.drawer)
     out["losses"] = losses.check(s.losses)
+    out["distil"] = a_distil(s.distil)
     if "stay" in out["losses"] and s.start in ("usual", "white", "noise", "dream"):
         losses.build({"stay": 1.0}, None)  # says what is missing
     out |= extras(s)
@@ -234,6 +237,13 @@ def a_start(value, drawer: str):
     return tuple(
         tuple(whole("A code of the start", n, 0, 2**31) for n in row) for row in value
     )
+
+
+def a_distil(value) -> str | float:
+    """The weight of DALL-E 2's wish, or "usual"."""
+    if isinstance(value, str) and value == "usual":
+        return value
+    return number('distil (or "usual")', value, 0, 1e4)
 
 
 def extras(s: Settings) -> dict:

@@ -1,7 +1,8 @@
-"""A sketch to begin with: DALL-E 2 draws eight, the guides choose, the dream paints.
+"""A sketch to begin with: DALL-E 2 draws eight or more, the guides choose one.
 
 What a guide cannot find from a white sheet, such as the hands of a clock, it can keep
-where a drawing shows it. The DALL-E of notebook 08 needs a second or two for that.
+where a drawing shows it. The DALL-E of notebook 08 needs some seconds for that: eight
+drawings at a time, until the guides like one.
 """
 
 from dataclasses import replace
@@ -17,30 +18,62 @@ from . import drawers, prompts
 from .packed import text_of
 from .settings import AFTER, Settings
 
-COUNT = 8
+COUNT, ROUNDS = 8, 4  # drawings at a time, and how often at most
+STEPS = 8  # of the decoder: the guides like what more of them draw no better
+APART = 1_000_003  # between the seeds of two rounds, so that seed 1 draws others than 0
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
 PAIR = ["pocket", "scratch"]  # whose mean cosine with a sketch says what it is worth:
 LIKED, VAGUE = 0.45, 0.3  # one to keep, and one that needs the full rates
 
 
-def sketched(s: Settings, guides, size: tuple[int, int], device) -> Settings:
+def sketched(s: Settings, guides, size: tuple[int, int], device, peek=None) -> Settings:
     """Settings that start from a sketch -> the same with the sketch put in.
 
     ``size``: (width, height) of the drawing. The start becomes a packed picture and the
     rate is lowered (``freedom``), so a PNG holds all that the run needs. What is
     sketched is the wish of the largest weight among those that count from the
-    beginning.
+    beginning. ``peek(picture)`` is called with each sketch that is the best so far, (3,
+    H, W) in the shape of ``size``.
     """
     wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
     text = max(wishes, key=lambda wish: wish.weight).text
-    pictures = maker(str(device), guides).draw(captions(text), s.seed)
-    likings = liking(pictures, text, guides)
-    best = pictures[int(likings.argmax())]
+
+    def see(picture: Tensor) -> None:
+        if peek is not None:
+            peek(on_sheet(picture, size))
+
+    best, liked = draw(text, s.seed, guides, maker(str(device), guides), see)
     factor = AFTER.get(s.drawer, GENTLE)
-    if s.drawer in drawers.OF_CODES and sorted(g.name for g in guides) == PAIR:
-        factor = freedom(float(likings.max()))
+    if s.drawer in drawers.OF_CODES and known_scale(guides):
+        factor = freedom(liked)
     start = text_of(to_image(on_sheet(best, size)))
     return replace(s, start=start, rate=max(1e-6, factor * s.rate))
+
+
+def known_scale(guides) -> bool:
+    """Are these the guides for whose cosines LIKED and VAGUE were chosen?"""
+    return sorted(guide.name for guide in guides) == PAIR
+
+
+def draw(
+    text: str, seed: int, guides, painter, see=lambda picture: None
+) -> tuple[Tensor, float]:
+    """The drawing (3, 128, 128) that the guides like best, and how much (mean cosine).
+
+    Eight are drawn; where the guides are ``PAIR``, another eight while none is liked by
+    LIKED, ROUNDS times at most. ``see`` is shown each that is the best so far.
+    """
+    best, liked = None, 0.0
+    for n in range(ROUNDS if known_scale(guides) else 1):
+        at = unclip.a_seed(seed, n * APART)
+        pictures = painter.draw(captions(text), at, steps=STEPS)
+        likings = liking(pictures, text, guides)
+        if best is None or likings.max() > liked:
+            best, liked = pictures[int(likings.argmax())], float(likings.max())
+            see(best)
+        if liked >= LIKED:
+            break
+    return best, liked
 
 
 def freedom(liking: float) -> float:
@@ -67,7 +100,7 @@ def maker(device: str, eyes=()) -> unclip.Painter:
         return MAKERS[device]
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
-            f'DALL-E 2 cannot sketch: start="white" needs none. {error}'
+            f'DALL-E 2 cannot draw: start="white" with distil=0 needs none. {error}'
         ) from None
 
 

@@ -109,6 +109,7 @@ GOOD = {  # what might be right, or right but for one part
         st.one_of(NUMBERS, st.tuples(NUMBERS, st.sampled_from(["red, navy", "red"]))),
         max_size=2,
     ),
+    "distil": st.one_of(st.sampled_from(["usual", "x"]), NUMBERS),
     "pictures": st.lists(st.tuples(st.just("PICTURE"), NUMBERS), max_size=1),
     "noises": st.lists(st.tuples(st.integers(-1, 9), NUMBERS), max_size=1),
     "spots": st.lists(st.tuples(LINES, st.just("PICTURE")), max_size=1),

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from helpers.dream import Dream, Frame, files, generate, go_on, memory
 from helpers.dream.prompts import Prompt
+from helpers.dream.settings import COARSE
 from helpers.pictures import to_image
 from helpers.tests.dream.tiny import OPTIONS, codes, dream, guide, settings
 
@@ -69,6 +70,32 @@ def test_everything_that_decided_the_picture_is_in_the_file(picture, tmp_path):
     assert len(redo.wishes) == 7 and redo.settings == run.settings
     second = files.save(tmp_path / "b.png", redo.run(progress=False))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_canvases_of_a_picture_stay_when_coarse_means_others(tmp_path, monkeypatch):
+    run = dream(canvases="coarse", steps=12)
+    first = files.save(tmp_path / "a.png", run.run(progress=False))
+    assert files.again(first, [guide()], codes()).settings.canvases == "coarse"
+    monkeypatch.setitem(COARSE, 1, ((0.25, 1.0), (0.75, 0.1)))
+    redo = files.again(first, [guide()], codes())
+    assert redo.plan == run.plan and redo.settings.canvases != "coarse"
+    second = files.save(tmp_path / "b.png", redo.run(progress=False))
+    with Image.open(first) as a, Image.open(second) as b:
+        assert a.tobytes() == b.tobytes()
+    more = files.again(first, [guide()], codes(), steps=8)  # another picture
+    assert more.settings.canvases == "coarse"
+
+
+@pytest.mark.parametrize(
+    "rows", [[[16, 16, 3, 1.0, None]], [["a", 16, 12, 1.0, None]], [[16]], 3, [None]]
+)
+def test_canvases_that_no_run_had(tmp_path, rows):
+    def change(table):
+        table["canvases"] = rows
+
+    path = saved(tmp_path / "a.png", steps=12)
+    with pytest.raises(ValueError, match="make sense"):
+        files.again(tampered(path, tmp_path / "b.png", change))
 
 
 def test_an_interrupted_run_is_drawn_again_to_the_same_picture(tmp_path):

@@ -16,7 +16,8 @@ class Maker:
 
     asked: list = []
 
-    def draw(self, captions, seed):
+    def draw(self, captions, seed, steps):
+        assert steps == sketch.STEPS
         Maker.asked.append((captions[0], len(captions), seed))
         x = torch.ones(len(captions), 3, 16, 16)
         x[2] = torch.linspace(0, 1, 16)
@@ -56,6 +57,40 @@ def test_the_guides_choose_and_the_sheet_has_the_shape_of_the_picture(size):
     assert new.rate == 0.5 * sketch.AFTER["pixel"]
     coded = tiny.settings(start="sketch", drawer="vqgan")
     assert sketch.sketched(coded, [Eye()], size, "cpu").rate == sketch.GENTLE
+
+
+@pytest.mark.parametrize("likings, rounds", [
+    ([0.5], 1), ([0.2, 0.46], 2), ([0.3, 0.2, 0.1, 0.2], 4), ([0.1, 0.2, 0.4, 0.3], 4),
+])  # fmt: skip
+def test_the_pair_goes_on_until_it_likes_one(monkeypatch, likings, rounds):
+    said = iter(likings)
+
+    def liking(pictures, text, guides):
+        return torch.tensor([0.0] * 5 + [next(said)] + [0.0] * 2)
+
+    monkeypatch.setattr(sketch, "liking", liking)
+    pair = [Eye("pocket"), Eye("scratch")]
+    best, liked = sketch.draw("a cup", 7, pair, Maker())
+    assert liked == pytest.approx(max(likings)) and best.shape == (3, 16, 16)
+    seeds = [seed for _, _, seed in Maker.asked]
+    assert len(seeds) == len(set(seeds)) == rounds and seeds[0] == 7
+    # the rounds of the next seed draw others
+    more = {unclip.a_seed(8, n * sketch.APART) for n in range(sketch.ROUNDS)}
+    assert not more & set(seeds)
+
+
+def test_one_may_peek_at_the_best_so_far(monkeypatch):
+    said, seen = iter([0.2, 0.1, 0.3, 0.46]), []
+    monkeypatch.setattr(sketch, "liking", lambda p, t, g: torch.full((8,), next(said)))
+    pair = [Eye("pocket"), Eye("scratch")]
+    sketch.sketched(tiny.settings(start="sketch"), pair, (32, 16), "cpu", seen.append)
+    assert [x.shape for x in seen] == [(3, 16, 32)] * 3
+
+
+def test_other_guides_choose_from_eight(monkeypatch):
+    monkeypatch.setattr(sketch, "liking", lambda p, t, g: torch.zeros(8))
+    sketch.draw("a cup", 7, [Eye("ViT-B/32")], Maker())
+    assert len(Maker.asked) == 1
 
 
 def test_the_less_the_guides_like_the_sketch_the_freer_is_the_dream(monkeypatch):
@@ -141,7 +176,9 @@ def test_without_dalle_2_the_way_out_is_said(monkeypatch, tmp_path):
     for raw in (None, b"version https://git-lfs.github.com/spec/v1"):
         if raw:
             (tmp_path / "unclip.safetensors").write_bytes(raw)
-        with pytest.raises(ValueError, match='start="white" needs none') as caught:
+        with pytest.raises(
+            ValueError, match='start="white" with distil=0 needs none'
+        ) as caught:
             tiny.dream(start="sketch")
         assert "\n" not in str(caught.value)
 

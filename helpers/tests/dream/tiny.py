@@ -39,7 +39,9 @@ def codes(seed: int = 0) -> vqgan.VQGAN:
 
 def settings(**more) -> Settings:
     small = {"prompt": "a red apple", "steps": 4, "cuts": 2, "every": 2}
-    return Settings(**small | {"width": 32, "height": 24, "drawer": "pixel"} | more)
+    return Settings(
+        **small | {"width": 32, "height": 24, "drawer": "pixel", "distil": 0.0} | more
+    )
 
 
 def dream(wishes=(), **more) -> Dream:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ... import clip, corpus, vqgan
 from ...dalle import unclip
-from ...dream import Dream, Settings, files, sketch
+from ...dream import Dream, Settings, distil, files, sketch
 from ...dream.cutouts import whole
 from ...dream.settings import opening
 from ...pictures import to_tensor
@@ -69,7 +69,8 @@ def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
     mark = [guide.fingerprint for guide in guides]
     mark += [fingerprint(codes), json.dumps(asdict(wish), sort_keys=True)]
     if opening(wish) == "sketch":
-        rules = sketch.GENTLE, sketch.LIKED, sketch.VAGUE
+        rules = sketch.GENTLE, sketch.LIKED, sketch.VAGUE, sketch.COUNT
+        rules += sketch.ROUNDS, sketch.STEPS, distil.USUAL, distil.TIMES
         mark += [fingerprint(unclip.load().model), repr(rules)]
     folder = KEPT / f"{kind}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:16]}"
     pictures, scores = [], []
