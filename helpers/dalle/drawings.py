@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import corpus
+from .. import corpus, paths
+
+NAMES = paths.DATA / "prompts/drawn_names.txt"  # workshop.corpus.names writes it
 
 
 def pairs(cards: list[dict], seed: int = 7) -> dict[str, set]:
@@ -65,3 +67,13 @@ def load(size: int = 128) -> tuple[corpus.Corpus, corpus.Corpus, dict[str, set]]
     out = kept["test"] | kept["dev"]
     shown = split.select(lambda c: (c["concept"], c["style"]) not in out)
     return split, shown, kept
+
+
+def names() -> list[str]:
+    """The names of all that DALL-E 2 learnt to draw, sorted.
+
+    Raises FileNotFoundError with one sentence.
+    """
+    if not NAMES.is_file():
+        raise FileNotFoundError(f"There is no list of names at {NAMES}.")
+    return NAMES.read_text("utf-8").split("\n")

@@ -138,7 +138,7 @@ def read(path) -> tuple[dict, Settings]:
         raise ValueError(f"{foreign}: they are damaged.") from None
     if unknown := [k for k in rows if k not in Settings.__dataclass_fields__]:
         raise ValueError(f"{foreign} in this version: it knows no {short(unknown[0])}.")
-    rows.setdefault("distil", 0.0)  # an older file
+    rows = {"distil": 0.0, "told": (), **rows}  # an older file has neither
     if missing := [f.name for f in fields(Settings) if f.name not in rows]:
         raise ValueError(f"{foreign} in full: {missing[0]} is missing.")
     if outside(rows):

@@ -281,7 +281,8 @@ class Dream:
         wishes = [w for w in wishes if w.is_words and w.mask is None]
         if not wishes:
             return None
-        return captions(max(wishes, key=lambda wish: wish.weight).text)[0]
+        text = max(wishes, key=lambda wish: wish.weight).text
+        return dict([self.settings.told or ("", "")]).get(text) or captions(text)[0]
 
     def gradients(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Add the gradients of one step; returns the picture it saw, and the losses.

@@ -33,7 +33,7 @@ OPTIMISERS = {
     "radam": torch.optim.RAdam,
 }
 STARTS = ("usual", "white", "noise", "gradient", "dream", "sketch")
-ASKED = ("start", "rate", "distil")  # what a sketch changes, kept in the record
+ASKED = ("start", "rate", "distil", "told")  # what a sketch changes, kept in the record
 DREAMT, LEAST = 0.75, 10  # share of the steps that a dream takes, of so many at least
 AFTER = {"pixel": 0.1, "lines": 1.0, "fourier": 0.15}  # rates that leave it its shapes
 MOST_INK = 2**24  # strokes times pixels: about 4 GB a step
@@ -67,6 +67,7 @@ class Settings:
     start: str | tuple = "usual"  # see opening; or a path, or rows of codes
     losses: dict = field(default_factory=dict)  # see losses.check
     distil: str | float = "usual"  # weight of DALL-E 2's wish, see distil.py; 0 is off
+    told: tuple = ()  # (words, caption that DALL-E 2 is told instead of them)
     pictures: tuple = ()  # picture prompts: (path, weight)
     noises: tuple = ()  # noise prompts: (seed, weight)
     spots: tuple = ()  # spot prompts: (text, path of a mask; white counts)
@@ -115,6 +116,9 @@ def check(s: Settings) -> None:
     out["start"] = a_start(s.start, s.drawer)
     out["losses"] = losses.check(s.losses)
     out["distil"] = a_distil(s.distil)
+    out["told"] = frozen(s.told)
+    if out["told"] and not two_texts(out["told"]):
+        raise ValueError(f"told is (words, caption for DALL-E 2), not {short(s.told)}.")
     if "stay" in out["losses"] and s.start in ("usual", "white", "noise", "dream"):
         losses.build({"stay": 1.0}, None)  # says what is missing
     out |= extras(s)
@@ -237,6 +241,12 @@ def a_start(value, drawer: str):
     return tuple(
         tuple(whole("A code of the start", n, 0, 2**31) for n in row) for row in value
     )
+
+
+def two_texts(value) -> bool:
+    """Is it (text, text)?"""
+    fits = isinstance(value, tuple) and len(value) == 2
+    return fits and all(isinstance(v, str) and 0 < len(v) <= 1000 for v in value)
 
 
 def a_distil(value) -> str | float:

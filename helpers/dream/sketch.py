@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..dalle import unclip
+from ..corpus import article
+from ..dalle import drawings, unclip
 from ..dalle.dalle1 import liking
 from ..pictures import to_image
 from ..words import is_persian
@@ -18,8 +19,10 @@ from . import drawers, prompts
 from .packed import text_of
 from .settings import AFTER, Settings
 
-COUNT, ROUNDS = 8, 4  # drawings at a time, and how often at most
+COUNT = 8  # drawings at a time, four times at most
 STEPS = 8  # of the decoder: the guides like what more of them draw no better
+NEAR, SAME = 0.45, 0.97  # cosines of two texts: nearly the same thing, the very same
+BONUS = 0.05  # to the liking of a thing that DALL-E 2 knows by that name
 APART = 1_000_003  # between the seeds of two rounds, so that seed 1 draws others than 0
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
 PAIR = ["pocket", "scratch"]  # whose mean cosine with a sketch says what it is worth:
@@ -30,24 +33,29 @@ def sketched(s: Settings, guides, size: tuple[int, int], device, peek=None) -> S
     """Settings that start from a sketch -> the same with the sketch put in.
 
     ``size``: (width, height) of the drawing. The start becomes a packed picture and the
-    rate is lowered (``freedom``), so a PNG holds all that the run needs. What is
-    sketched is the wish of the largest weight among those that count from the
-    beginning. ``peek(picture)`` is called with each sketch that is the best so far, (3,
-    H, W) in the shape of ``size``.
+    rate is lowered (``freedom``), so a PNG holds all that the run needs.
+    ``peek(picture)`` is called with each sketch that is the best so far, (3, H, W) in
+    the shape of ``size``.
     """
-    wishes = [w for w in prompts.parse(s.prompt) if w.weight > 0 and w.counts(0.0)]
-    text = max(wishes, key=lambda wish: wish.weight).text
+    text = first(s.prompt)
 
     def see(picture: Tensor) -> None:
         if peek is not None:
             peek(on_sheet(picture, size))
 
-    best, liked = draw(text, s.seed, guides, maker(str(device), guides), see)
+    best, liked, told = draw(text, s.seed, guides, maker(str(device), guides), see)
     factor = AFTER.get(s.drawer, GENTLE)
     if s.drawer in drawers.OF_CODES and known_scale(guides):
         factor = freedom(liked)
     start = text_of(to_image(on_sheet(best, size)))
-    return replace(s, start=start, rate=max(1e-6, factor * s.rate))
+    rate = max(1e-6, factor * s.rate)
+    return replace(s, start=start, rate=rate, told=(text, told) if told else ())
+
+
+def first(prompt: str) -> str:
+    """What is sketched: of the texts that count from the beginning, the weightiest."""
+    wishes = [w for w in prompts.parse(prompt) if w.weight > 0 and w.counts(0.0)]
+    return max(wishes, key=lambda wish: wish.weight).text
 
 
 def known_scale(guides) -> bool:
@@ -57,23 +65,60 @@ def known_scale(guides) -> bool:
 
 def draw(
     text: str, seed: int, guides, painter, see=lambda picture: None
-) -> tuple[Tensor, float]:
-    """The drawing (3, 128, 128) that the guides like best, and how much (mean cosine).
+) -> tuple[Tensor, float, str]:
+    """The drawing (3, 128, 128) that the guides like best, how much, what it shows.
 
-    Eight are drawn; where the guides are ``PAIR``, another eight while none is liked by
-    LIKED, ROUNDS times at most. ``see`` is shown each that is the best so far.
+    Liking is the mean cosine with the text. Eight are drawn; where the guides are
+    ``PAIR``, more while none is liked by LIKED (``tellings``). What it shows is "" for
+    the text, or a caption with another name. ``see`` is shown each that is the best so
+    far.
     """
-    best, liked = None, 0.0
-    for n in range(ROUNDS if known_scale(guides) else 1):
-        at = unclip.a_seed(seed, n * APART)
-        pictures = painter.draw(captions(text), at, steps=STEPS)
+    best, most = None, 0.0
+    for n, (told, bonus) in enumerate(tellings(text, painter)):
+        lot = unclip.a_seed(seed, n * APART)
+        pictures = painter.draw(told, lot, steps=STEPS)
         likings = liking(pictures, text, guides)
-        if best is None or likings.max() > liked:
-            best, liked = pictures[int(likings.argmax())], float(likings.max())
-            see(best)
-        if liked >= LIKED:
+        at = int(likings.argmax())
+        liked = float(likings[at])
+        if best is None or liked + bonus > most:
+            most, best = liked + bonus, (pictures[at], liked, told[at] if bonus else "")
+            see(pictures[at])
+        if best[1] >= LIKED or not known_scale(guides):
             break
-    return best, liked
+    return best
+
+
+def tellings(text: str, painter):
+    """What DALL-E 2 is told, round after round: (eight captions, bonus).
+
+    First the text. It may not know those words, but what they mean by another name
+    ("hot beverage" for "a cup of coffee"): then the nearest of the names that it
+    learnt, with a bonus, for it draws them better than the guides can tell. At last the
+    text again.
+    """
+    yield captions(text), 0.0
+    names = nearest(text, painter)
+    for part in (names[:4], names[4:8]):
+        if part:
+            yield in_every_hand(part), BONUS
+    for _ in range(1 if names else 3):
+        yield captions(text), 0.0
+
+
+def nearest(text: str, painter) -> list[str]:
+    """Names that DALL-E 2 learnt for nearly the same; none where it knows the text.
+
+    At most eight, the nearest first, with their articles.
+    """
+    if not hasattr(painter, "learnt"):
+        names = [article(name) for name in drawings.names()]
+        painter.learnt = names, painter.eyes.embed_texts(names)
+    names, vectors = painter.learnt
+    near = vectors @ painter.eyes.embed_texts([text])[0]
+    if near.max() > SAME:
+        return []
+    order = near.argsort(descending=True)[:8]
+    return [names[n] for n in order.tolist() if near[n] > NEAR]
 
 
 def freedom(liking: float) -> float:
@@ -106,8 +151,13 @@ def maker(device: str, eyes=()) -> unclip.Painter:
 
 def captions(text: str) -> list[str]:
     """What DALL-E 2 is told: a text in every hand, or, in Persian, as it is."""
-    hands = [unclip.HANDS[i % len(unclip.HANDS)] for i in range(COUNT)]
-    return [text if is_persian(text) else f"{hand} of {text}" for hand in hands]
+    return [text] * COUNT if is_persian(text) else in_every_hand([text])
+
+
+def in_every_hand(things: list[str]) -> list[str]:
+    """Eight captions of a few things: all in one hand, then in the next."""
+    hands = [unclip.HANDS[n // len(things) % len(unclip.HANDS)] for n in range(COUNT)]
+    return [f"{hand} of {things[n % len(things)]}" for n, hand in enumerate(hands)]
 
 
 def on_sheet(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from helpers import clip, vqgan
 from helpers.course import studio as module
 from helpers.course.studio import Studio, TokenPainter, draw_all, left_over
-from helpers.dream import Settings, files
+from helpers.dream import Settings, files, sketch
 from helpers.dream.settings import Canvas, plan
 from helpers.vqgan import Config
 
@@ -46,6 +46,23 @@ def test_painter_paints_takes_back_and_starts_again():
     for _ in range(3):
         panel.undo.click()
     assert torch.equal(panel.codes, grid) and "nothing" in panel.status.value
+
+
+def test_a_sketch_is_shown_before_the_first_step(monkeypatch):
+    panel, seen = studio(), []
+
+    def draw(text, seed, guides, painter, see):
+        for shade in (0.2, 0.7):
+            see(torch.full((3, 128, 128), shade))
+            seen.append((panel.image.value, panel.status.value))
+        return torch.full((3, 128, 128), 0.7), 0.5
+
+    monkeypatch.setattr(sketch, "draw", draw)
+    panel.steps.value = 11  # a sketch needs ten
+    panel.act()
+    assert len({image for image, _ in seen}) == 2
+    assert all("sketch" in text for _, text in seen)
+    assert "step" in panel.status.value
 
 
 def test_the_marker_follows_sliders_and_brush():

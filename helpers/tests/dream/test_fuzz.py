@@ -110,6 +110,7 @@ GOOD = {  # what might be right, or right but for one part
         max_size=2,
     ),
     "distil": st.one_of(st.sampled_from(["usual", "x"]), NUMBERS),
+    "told": st.sampled_from([(), ("a fox", "emoji of a cat"), ["a", "b"], "x", ("a",)]),
     "pictures": st.lists(st.tuples(st.just("PICTURE"), NUMBERS), max_size=1),
     "noises": st.lists(st.tuples(st.integers(-1, 9), NUMBERS), max_size=1),
     "spots": st.lists(st.tuples(LINES, st.just("PICTURE")), max_size=1),

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from helpers import clip, paths
-from helpers.dalle import unclip
+from helpers.dalle import drawings, unclip
 from helpers.dream import files, sketch
 from helpers.dream.packed import is_packed, unpack
 from helpers.pictures import to_tensor
 from helpers.tests.dream import tiny
+from helpers.workshop.corpus.names import learnt
 
 
 class Maker:
@@ -59,29 +60,110 @@ def test_the_guides_choose_and_the_sheet_has_the_shape_of_the_picture(size):
     assert sketch.sketched(coded, [Eye()], size, "cpu").rate == sketch.GENTLE
 
 
+class Known:
+    """Knows three things by name; texts of one first letter mean nearly the same."""
+
+    def embed_texts(self, texts):
+        rows = torch.zeros(len(texts), 30)
+        for row, text in zip(rows, texts, strict=True):
+            word = text.removeprefix("a ").removeprefix("an ")
+            row[ord(word[0]) - ord("a")] = 0.8
+            row[26 + len(word) % 4] = 0.6
+        return rows
+
+
+@pytest.fixture
+def known(monkeypatch):
+    monkeypatch.setattr(drawings, "names", lambda: ["cup", "cat", "eagle"])
+    maker = Maker()
+    maker.eyes = Known()
+    return maker
+
+
+def said(monkeypatch, likings):
+    likings = iter(likings)
+
+    def liking(pictures, text, guides):
+        return torch.tensor([0.0] * 5 + [next(likings)] + [0.0] * 2)
+
+    monkeypatch.setattr(sketch, "liking", liking)
+
+
 @pytest.mark.parametrize("likings, rounds", [
     ([0.5], 1), ([0.2, 0.46], 2), ([0.3, 0.2, 0.1, 0.2], 4), ([0.1, 0.2, 0.4, 0.3], 4),
 ])  # fmt: skip
-def test_the_pair_goes_on_until_it_likes_one(monkeypatch, likings, rounds):
-    said = iter(likings)
-
-    def liking(pictures, text, guides):
-        return torch.tensor([0.0] * 5 + [next(said)] + [0.0] * 2)
-
-    monkeypatch.setattr(sketch, "liking", liking)
+def test_the_pair_goes_on_until_it_likes_one(monkeypatch, known, likings, rounds):
+    said(monkeypatch, likings)
     pair = [Eye("pocket"), Eye("scratch")]
-    best, liked = sketch.draw("a cup", 7, pair, Maker())
+    best, liked, told = sketch.draw("a cup", 7, pair, known)
     assert liked == pytest.approx(max(likings)) and best.shape == (3, 16, 16)
+    assert told == ""  # it knows the very words
     seeds = [seed for _, _, seed in Maker.asked]
     assert len(seeds) == len(set(seeds)) == rounds and seeds[0] == 7
     # the rounds of the next seed draw others
-    more = {unclip.a_seed(8, n * sketch.APART) for n in range(sketch.ROUNDS)}
-    assert not more & set(seeds)
+    assert not {unclip.a_seed(8, n * sketch.APART) for n in range(4)} & set(seeds)
+
+
+@pytest.mark.parametrize("likings, told", [
+    ([0.5], ""), ([0.30, 0.24, 0.2], ""),
+    ([0.30, 0.26, 0.2], "bold flat emoji of a cat"),
+    ([0.2, 0.24, 0.30], ""), ([0.1, 0.46], "bold flat emoji of a cat"),
+])  # fmt: skip
+def test_other_names_for_the_same_are_told_too(monkeypatch, known, likings, told):
+    said(monkeypatch, likings)
+    pair = [Eye("pocket"), Eye("scratch")]
+    assert sketch.nearest("a chair", known) == ["a cup", "a cat"]
+    assert sketch.nearest("an egg", known) == ["an eagle"]
+    assert sketch.nearest("a cat", known) == [] == sketch.nearest("a dog", known)
+    asked = []
+    draw = known.draw
+    known.draw = lambda texts, lot, steps: (
+        asked.append(texts) or draw(texts, lot, steps)
+    )
+    best, liked, caption = sketch.draw("a chair", 7, pair, known)
+    if len(asked) > 1:
+        hands = [hand for hand in unclip.HANDS for _ in range(2)]
+        assert asked[1] == [
+            f"{h} of {n}" for h, n in zip(hands, ["a cup", "a cat"] * 4, strict=True)
+        ]
+    assert caption == told  # the sixth of the eight is liked
+
+
+def test_what_it_was_told_is_told_again(monkeypatch):
+    shown = torch.ones(3, 16, 16), 0.3, "emoji of a cat"
+    monkeypatch.setattr(sketch, "draw", lambda *_: shown)
+    run = tiny.dream(start="sketch", prompt="a chair ^ a boat", drawer="vqgan")
+    assert run.settings.told == ("a chair", "emoji of a cat")
+    assert run.told(0.0) == "emoji of a cat" and run.told(0.9) == "emoji of a boat"
+    frame = run.run(progress=False)
+    parts = [tiny.guide()], tiny.codes()
+    assert files.go_on(frame, None, 10, *parts).told(0.0) == "emoji of a boat"
+    assert files.go_on(frame, "a dog", 10, *parts).told(0.0) == "emoji of a dog"
+    assert files.go_on(frame, "a chair", 10, *parts).told(0.0) == "emoji of a cat"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_eight_captions_for_few_things(count):
+    things = ["a cup", "a cat", "a dog", "an egg"][:count]
+    out = sketch.in_every_hand(things)
+    assert len(out) == 8 and all(sum(t in o for o in out) >= 2 for t in things)
+    assert len(set(out)) == min(8, 4 * count)
+
+
+@pytest.mark.parametrize("bad", ["a cat", ("a", 1), ("a",), 3, ("", "b"), [["a"], "b"]])
+def test_told_is_two_texts(bad):
+    with pytest.raises(ValueError, match="told is"):
+        tiny.settings(told=bad)
+
+
+def test_the_list_of_names_is_that_of_its_drawings():
+    assert drawings.names() == learnt()
 
 
 def test_one_may_peek_at_the_best_so_far(monkeypatch):
     said, seen = iter([0.2, 0.1, 0.3, 0.46]), []
     monkeypatch.setattr(sketch, "liking", lambda p, t, g: torch.full((8,), next(said)))
+    monkeypatch.setattr(sketch, "nearest", lambda *_: [])
     pair = [Eye("pocket"), Eye("scratch")]
     sketch.sketched(tiny.settings(start="sketch"), pair, (32, 16), "cpu", seen.append)
     assert [x.shape for x in seen] == [(3, 16, 32)] * 3
@@ -94,6 +176,7 @@ def test_other_guides_choose_from_eight(monkeypatch):
 
 
 def test_the_less_the_guides_like_the_sketch_the_freer_is_the_dream(monkeypatch):
+    monkeypatch.setattr(sketch, "nearest", lambda *_: [])
     coded = tiny.settings(start="sketch", drawer="vqgan", rate=0.5)
     pair = [Eye("scratch"), Eye("pocket")]
     ways = {0.2: 1.0, 0.3: 1.0, 0.375: 0.7, 0.45: 0.4, 0.6: 0.4}

@@ -49,7 +49,8 @@ Written by `python -m helpers.workshop.corpus.build`; do not edit by hand.
 - `vectors/`: what our two CLIPs say of the pictures that no training saw, kept to save
   you the wait (`python -m helpers.workshop.vectors` makes them again).
 - `photos/`: a few larger photographs for the notebooks, credited at the end.
-- `prompts/`: the 80 and the 7 sentence templates of OpenAI's CLIP (MIT).
+- `prompts/`: the 80 and the 7 sentence templates of OpenAI's CLIP (MIT), and the names
+  of all that DALL-E 2 learnt to draw (`python -m helpers.workshop.corpus.names`).
 - `readme/`: the figures of the course's README, drawn by the models here
   (`python -m helpers.workshop.readme_pictures`).
 - `licences/`: the licence texts that must travel with the files.

@@ -58,6 +58,13 @@ def fingerprint(model: torch.nn.Module) -> str:
     return raw.hexdigest()[:16]
 
 
+def rules() -> tuple:
+    """What decides a sketch and how a dream follows it, beside settings and models."""
+    numbers = [sketch.GENTLE, sketch.LIKED, sketch.VAGUE, sketch.COUNT, sketch.STEPS]
+    numbers += [sketch.NEAR, sketch.SAME, sketch.BONUS, distil.USUAL, *distil.TIMES]
+    return *numbers, distil.GUIDANCE
+
+
 def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
     """All pictures of a run, (N, 3, H, W) in [0, 1], and what their guides say of them.
 
@@ -69,9 +76,7 @@ def dreamed(kind: str, seeds=SEEDS) -> tuple[Tensor, list[float]]:
     mark = [guide.fingerprint for guide in guides]
     mark += [fingerprint(codes), json.dumps(asdict(wish), sort_keys=True)]
     if opening(wish) == "sketch":
-        rules = sketch.GENTLE, sketch.LIKED, sketch.VAGUE, sketch.COUNT
-        rules += sketch.ROUNDS, sketch.STEPS, distil.USUAL, distil.TIMES
-        mark += [fingerprint(unclip.load().model), repr(rules)]
+        mark += [fingerprint(unclip.load().model), repr(rules())]
     folder = KEPT / f"{kind}-{hashlib.sha256(repr(mark).encode()).hexdigest()[:16]}"
     pictures, scores = [], []
     for seed in seeds:
