@@ -6,6 +6,7 @@ drawings at a time, until the guides like one.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +23,6 @@ from .settings import AFTER, Settings
 COUNT = 8  # drawings at a time, four times at most
 STEPS = 8  # of the decoder: the guides like what more of them draw no better
 NEAR, SAME = 0.45, 0.97  # cosines of two texts: nearly the same thing, the very same
-BONUS = 0.05  # to the liking of a thing that DALL-E 2 knows by that name
 APART = 1_000_003  # between the seeds of two rounds, so that seed 1 draws others than 0
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
 PAIR = ["pocket", "scratch"]  # whose mean cosine with a sketch says what it is worth:
@@ -73,15 +73,14 @@ def draw(
     the text, or a caption with another name. ``see`` is shown each that is the best so
     far.
     """
-    best, most = None, 0.0
-    for n, (told, bonus) in enumerate(tellings(text, painter)):
+    best = None
+    for n, (told, renamed) in enumerate(tellings(text, painter)):
         lot = unclip.a_seed(seed, n * APART)
         pictures = painter.draw(told, lot, steps=STEPS)
         likings = liking(pictures, text, guides)
         at = int(likings.argmax())
-        liked = float(likings[at])
-        if best is None or liked + bonus > most:
-            most, best = liked + bonus, (pictures[at], liked, told[at] if bonus else "")
+        if best is None or likings[at] > best[1]:
+            best = pictures[at], float(likings[at]), told[at] if renamed else ""
             see(pictures[at])
         if best[1] >= LIKED or not known_scale(guides):
             break
@@ -89,20 +88,19 @@ def draw(
 
 
 def tellings(text: str, painter):
-    """What DALL-E 2 is told, round after round: (eight captions, bonus).
+    """What DALL-E 2 is told, round after round: (eight captions, by other names?).
 
     First the text. It may not know those words, but what they mean by another name
     ("hot beverage" for "a cup of coffee"): then the nearest of the names that it
-    learnt, with a bonus, for it draws them better than the guides can tell. At last the
-    text again.
+    learnt. At last the text again.
     """
-    yield captions(text), 0.0
+    yield captions(text), False
     names = nearest(text, painter)
     for part in (names[:4], names[4:8]):
         if part:
-            yield in_every_hand(part), BONUS
+            yield in_every_hand(part), True
     for _ in range(1 if names else 3):
-        yield captions(text), 0.0
+        yield captions(text), False
 
 
 def nearest(text: str, painter) -> list[str]:
@@ -110,15 +108,19 @@ def nearest(text: str, painter) -> list[str]:
 
     At most eight, the nearest first, with their articles.
     """
-    if not hasattr(painter, "learnt"):
-        names = [article(name) for name in drawings.names()]
-        painter.learnt = names, painter.eyes.embed_texts(names)
-    names, vectors = painter.learnt
+    names, vectors = learnt(painter)
     near = vectors @ painter.eyes.embed_texts([text])[0]
     if near.max() > SAME:
         return []
     order = near.argsort(descending=True)[:8]
     return [names[n] for n in order.tolist() if near[n] > NEAR]
+
+
+@lru_cache(maxsize=2)
+def learnt(painter) -> tuple[list[str], Tensor]:
+    """The names that DALL-E 2 learnt, and their embeddings (N, D)."""
+    names = [article(name) for name in drawings.names()]
+    return names, painter.eyes.embed_texts(names)
 
 
 def freedom(liking: float) -> float:
