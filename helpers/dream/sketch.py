@@ -8,6 +8,7 @@ drawings at a time, until the guides like one.
 from dataclasses import replace
 from functools import lru_cache
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from .settings import AFTER, Settings
 COUNT = 8  # drawings at a time, four times at most
 STEPS = 8  # of the decoder: the guides like what more of them draw no better
 NEAR, SAME = 0.45, 0.97  # cosines of two texts: nearly the same thing, the very same
+PLAIN = 0.05  # worth of a white border, in cosine: the guides like smudges, too
 APART = 1_000_003  # between the seeds of two rounds, so that seed 1 draws others than 0
 GENTLE = 0.4  # factor on the rates, so that a dream of codes keeps the sketch
 PAIR = ["pocket", "scratch"]  # whose mean cosine with a sketch says what it is worth:
@@ -66,25 +68,34 @@ def known_scale(guides) -> bool:
 def draw(
     text: str, seed: int, guides, painter, see=lambda picture: None
 ) -> tuple[Tensor, float, str]:
-    """The drawing (3, 128, 128) that the guides like best, how much, what it shows.
+    """The best drawing (3, 128, 128), how much the guides like it, what it shows.
 
-    Liking is the mean cosine with the text. Eight are drawn; where the guides are
-    ``PAIR``, more while none is liked by LIKED (``tellings``). What it shows is "" for
-    the text, or a caption with another name. ``see`` is shown each that is the best so
-    far.
+    Liking is the mean cosine with the text; a white border counts a little, too. Eight
+    are drawn; where the guides are ``PAIR``, more while the best is not liked by LIKED
+    (``tellings``). What it shows is "" for the text, or a caption with another name.
+    ``see`` is shown each that is the best so far.
     """
-    best = None
+    best, most = None, 0.0
     for n, (told, renamed) in enumerate(tellings(text, painter)):
         lot = unclip.a_seed(seed, n * APART)
         pictures = painter.draw(told, lot, steps=STEPS)
         likings = liking(pictures, text, guides)
-        at = int(likings.argmax())
-        if best is None or likings[at] > best[1]:
+        worth = likings + PLAIN * border(pictures).cpu()
+        at = int(worth.argmax())
+        if best is None or worth[at] > most:
+            most = float(worth[at])
             best = pictures[at], float(likings[at]), told[at] if renamed else ""
             see(pictures[at])
         if best[1] >= LIKED or not known_scale(guides):
             break
     return best
+
+
+def border(pictures: Tensor) -> Tensor:
+    """How much of the outermost pixels of (B, 3, H, W) is nearly white: (B,)."""
+    white = (pictures.amin(1) > 0.9).float()
+    edge = [white[:, 0], white[:, -1], white[:, :, 0], white[:, :, -1]]
+    return torch.cat(edge, 1).mean(1)
 
 
 def tellings(text: str, painter):

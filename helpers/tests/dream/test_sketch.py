@@ -160,6 +160,21 @@ def test_the_list_of_names_is_that_of_its_drawings():
     assert drawings.names() == learnt()
 
 
+def test_a_white_border_counts_a_little(monkeypatch, known):
+    x = torch.ones(2, 3, 16, 24)
+    x[1, :, 0] = 0.5  # 24 of 80 pixels, and two corners again
+    assert sketch.border(x).tolist() == pytest.approx([1.0, 54 / 80])
+    dark = torch.zeros(8, 3, 16, 16)
+    dark[2] = 1.0
+    known.draw = lambda texts, lot, steps: dark
+    pair = [Eye("pocket"), Eye("scratch")]
+    for gap, at in ((0.04, 2), (0.06, 5)):
+        likings = torch.tensor([0.0, 0, 0.5, 0, 0, 0.5 + gap, 0, 0])
+        monkeypatch.setattr(sketch, "liking", lambda *_, said=likings: said)
+        best, liked, _ = sketch.draw("a cup", 7, pair, known)
+        assert torch.equal(best, dark[at]) and liked == pytest.approx(likings[at])
+
+
 def test_one_may_peek_at_the_best_so_far(monkeypatch):
     said, seen = iter([0.2, 0.1, 0.3, 0.46]), []
     monkeypatch.setattr(sketch, "liking", lambda p, t, g: torch.full((8,), next(said)))

@@ -61,7 +61,7 @@ def fingerprint(model: torch.nn.Module) -> str:
 def rules() -> tuple:
     """What decides a sketch and how a dream follows it, beside settings and models."""
     numbers = [sketch.GENTLE, sketch.LIKED, sketch.VAGUE, sketch.COUNT, sketch.STEPS]
-    numbers += [sketch.NEAR, sketch.SAME, distil.USUAL, *distil.TIMES]
+    numbers += [sketch.NEAR, sketch.SAME, sketch.PLAIN, distil.USUAL, *distil.TIMES]
     return *numbers, distil.GUIDANCE
 
 
