@@ -15,7 +15,7 @@ from helpers.corpus import augment, colours
 from helpers.corpus.painted import Painted, plain_shapes
 from helpers.course import checks, plots
 from helpers.dalle import dalle1, diffusion, drawings, unclip
-from helpers.dream import Dream, Settings, losses, strokes
+from helpers.dream import Dream, Settings, losses, sketch, strokes
 from helpers.pictures import array, on_background, to_image
 from helpers.vqgan import gan, published, quantizers
 from helpers.workshop.recipes.gan import shaken
@@ -165,7 +165,7 @@ def test_drawing_from_a_gan(gpu):
     "knobs",
     [
         dict(drawer="vqgan", cuts=2, optimiser="adam"),
-        dict(drawer="codes", cuts=2),
+        dict(drawer="codes", cuts=2, distil=0.3),
         dict(drawer="pixel", start="noise", tile=True),
         dict(drawer="pixel", start="gradient", noises=((1, 0.3),)),
         dict(drawer="fourier", bf16=True),
@@ -200,6 +200,15 @@ def test_dream(gpu, knobs, tmp_path, monkeypatch):
     frame = Dream(Settings(**given | knobs)).run(progress=False)
     assert frame.score is not None and frame.losses
     assert plots.one_picture(frame.picture) is None
+
+
+def test_sketch(gpu, monkeypatch):
+    monkeypatch.setattr(sketch, "STEPS", 1)
+    monkeypatch.setattr(sketch, "MAKERS", {})
+    pair = [clip.load(name) for name in sketch.PAIR]
+    painter = sketch.maker(str(gpu), pair)
+    picture, liked, told = sketch.draw("a puppy", 0, pair, painter)
+    assert picture.shape == (3, 128, 128) and -1 <= liked <= 1 and "puppy" not in told
 
 
 def test_dalle_1(gpu):

@@ -55,7 +55,7 @@ def test_a_sketch_is_shown_before_the_first_step(monkeypatch):
         for shade in (0.2, 0.7):
             see(torch.full((3, 128, 128), shade))
             seen.append((panel.image.value, panel.status.value))
-        return torch.full((3, 128, 128), 0.7), 0.5
+        return torch.full((3, 128, 128), 0.7), 0.5, ""
 
     monkeypatch.setattr(sketch, "draw", draw)
     panel.steps.value = 11  # a sketch needs ten
