@@ -178,7 +178,8 @@ def check_record(table: dict, settings: Settings) -> None:
         raise ValueError(f"its format {short(table.get('format'))} is not known")
     whole("the step", table["step"], 0, settings.steps - 1)
     whole("the parts", table["parts"], 1, 4096)
-    models = [*table["guides"], *([table["vqgan"]] if table["vqgan"] else [])]
+    others = [table["vqgan"], table.get("dalle2")]
+    models = [*table["guides"], *[row for row in others if row]]
     for row in models:
         if not isinstance(row["mark"], str) or row.get("bf16") not in (
             None,
@@ -258,6 +259,9 @@ def again(path, guides=None, vqgan=None, **changes) -> Dream:
             vqgan = codes(drawn, path, device)
         same([drawn], [record.vqgan_row(vqgan)], "vqgan", path)
     dream = Dream(settings, guides, vqgan, table["wishes"])
+    rows = [t.get("dalle2") for t in (table, dream.record)]
+    if all(rows):
+        same(*([row] for row in rows), "DALL-E 2", path)
     dream.parts = table["parts"]
     if not changes:
         dream.until = table["step"]

@@ -118,6 +118,7 @@ class Dream:
             "canvases": [astuple(canvas) for canvas in self.plan],
             "guides": record.guide_rows(self.guides),
             "vqgan": record.vqgan_row(vqgan if uses_codes(s) else None),
+            "dalle2": record.painter_row(self.distilled),
             "wishes": rows,
             "versions": record.versions(device),
         }

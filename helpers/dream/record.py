@@ -46,6 +46,13 @@ def vqgan_row(vqgan) -> dict | None:
     return {"name": getattr(vqgan, "name", None), "mark": mark(vqgan)}
 
 
+def painter_row(distilled) -> dict | None:
+    """Which DALL-E 2 has a wish; None without one."""
+    if distilled is None:
+        return None
+    return {"name": "unclip", "mark": mark(distilled.painter.model)}
+
+
 def pack_settings(s: Settings, size: tuple[int, int], side: int) -> Settings:
     """The same settings with every picture inside.
 

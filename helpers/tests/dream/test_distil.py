@@ -73,6 +73,20 @@ def test_it_is_usual_where_a_sketch_is(small, start, given, kept, tmp_path):
         assert new.settings.distil == kept
 
 
+def test_another_dalle_2_draws_another_picture(small, tmp_path):
+    frame = tiny.dream(start="white", distil=1.0).run(progress=False)
+    path = files.save(tmp_path / "a.png", frame)
+    assert files.again(path, [tiny.guide()], tiny.codes())
+    with torch.no_grad():
+        small.model.prior.question[0] += 1
+    try:
+        with pytest.raises(ValueError, match="other DALL-E 2: unclip"):
+            files.again(path, [tiny.guide()], tiny.codes())
+    finally:
+        with torch.no_grad():
+            small.model.prior.question[0] -= 1
+
+
 def test_it_pulls_and_changes_no_other_lot(small):
     a, b = (tiny.dream(start="white", distil=d, steps=2, every=1) for d in (0.0, 50.0))
     first, other = list(a.steps()), list(b.steps())
