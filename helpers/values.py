@@ -49,6 +49,11 @@ def generator(seed, what: str = "The seed") -> torch.Generator:
     return torch.Generator().manual_seed(whole(what, seed, 0, LARGEST_SEED))
 
 
+def seed_after(seed, after: int) -> int:
+    """The seed so many places after a seed; behind the largest comes 0 again."""
+    return (whole("The seed", seed, 0, LARGEST_SEED) + after) % (LARGEST_SEED + 1)
+
+
 def number(what: str, value, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number from ``low`` to ``high``. Raises ValueError with one sentence."""
     if isinstance(value, (np.ndarray, Tensor)) and not value.ndim:

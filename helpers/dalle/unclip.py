@@ -17,7 +17,7 @@ from .. import clip, vqgan, weights
 from ..blocks import Attention, Transformer
 from ..clip.tokenizer import check_texts
 from ..device import pick_device
-from ..values import LARGEST_SEED, floats, generator, number, short, tensor, whole
+from ..values import floats, generator, number, seed_after, short, tensor, whole
 from .diffusion import Clock, add_noise, ddim, ddim_back, guided
 
 SIZE, LARGE = 64, 128  # pixels a side before and after the up-sampler
@@ -384,8 +384,8 @@ class Painter:
             return torch.zeros(0, 3, LARGE, LARGE, device=self.device)
         small = small.to(self.device) * 2 - 1
         level = torch.full((len(small),), blur, device=self.device)
-        noised = add_noise(small, self.noise(a_seed(seed, 1), *small.shape), level)
-        x = self.noise(a_seed(seed, 2), len(small), 3, LARGE, LARGE)
+        noised = add_noise(small, self.noise(seed_after(seed, 1), *small.shape), level)
+        x = self.noise(seed_after(seed, 2), len(small), 3, LARGE, LARGE)
 
         def said_by(x, t):
             return self.model.upsampler(x, t, noised, level)
@@ -454,11 +454,6 @@ def between(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 def as_many(rows: Tensor, x: Tensor) -> Tensor:
     """rows (B, D) for x of B or, with guidance, 2 B."""
     return rows.repeat(len(x) // max(len(rows), 1), 1)
-
-
-def a_seed(seed, after: int = 0) -> int:
-    """A seed, or one of those after it; behind the largest comes 0 again."""
-    return (whole("The seed", seed, 0, LARGEST_SEED) + after) % (LARGEST_SEED + 1)
 
 
 def check_pictures(what: str, x, side: int) -> Tensor:

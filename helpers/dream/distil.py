@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..dalle.diffusion import add_noise, clean_and_noise
 from ..dalle.unclip import LARGE, Painter
+from .sketch import captions
 
 USUAL = 0.3  # weight of the wish in a run that begins with a sketch
 TIMES = 0.3, 0.7  # how much noise: less says nothing, more hides the picture
@@ -53,6 +54,19 @@ class Distilled:
             said = self.velocity(text)(noised, t)
             clean, _ = clean_and_noise(said, noised, t, "v")
         return (z - clean).square().mean()
+
+
+def words(wishes, progress: float, told: tuple) -> str | None:
+    """What DALL-E 2 is told: the words of the largest weight, now.
+
+    ``told``: (words, caption) where the sketch has another name for these words.
+    """
+    now = [w for w in wishes if w.counts(progress) and w.weight > 0]
+    now = [w for w in now if w.is_words and w.mask is None]
+    if not now:
+        return None
+    text = max(now, key=lambda wish: wish.weight).text
+    return told[1] if told and told[0] == text else captions(text)[0]
 
 
 def square(picture: Tensor, side: int) -> Tensor:

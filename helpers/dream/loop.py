@@ -33,7 +33,7 @@ from .settings import (
     plan,
     uses_codes,
 )
-from .sketch import captions, maker, sketched
+from .sketch import maker, sketched
 from .start import begin
 
 
@@ -170,18 +170,7 @@ class Dream:
         out = []
         for n, guide in enumerate(self.guides):
             if wish.vector is not None:
-                many = isinstance(wish.vector, (list, tuple))
-                if many and len(wish.vector) != len(self.guides):
-                    raise ValueError(
-                        f'"{wish.text}" has {len(wish.vector)} vectors for '
-                        f"{len(self.guides)} guides: give one for each."
-                    )
-                vector = wish.vector[n] if many else wish.vector
-                if vector.shape[-1] != guide.model.config.embed:
-                    raise ValueError(
-                        f'The vector of "{wish.text}" has {vector.shape[-1]} numbers, '
-                        f"{guide.name} needs {guide.model.config.embed}."
-                    )
+                vector = prompts.vector_for(wish, n, self.guides)
             elif wish.picture is not None:
                 vector = guide.embed_images([unpack(wish.picture)])[0]
             else:
@@ -271,19 +260,10 @@ class Dream:
             torch.autograd.backward(views, [leaf.grad for leaf in leaves])
         for name, (weight, function) in self.losses.items():
             add({name: weight * function(seen)})
-        text = self.told(progress)
+        text = distil.words(self.wishes, progress, self.settings.told)
         if self.distilled and text:
             add({"DALL-E 2": self.settings.distil * self.distilled(seen, text)})
         return total
-
-    def told(self, progress: float) -> str | None:
-        """What DALL-E 2 is told: the words of the largest weight, now."""
-        wishes = [w for w in self.wishes if w.counts(progress) and w.weight > 0]
-        wishes = [w for w in wishes if w.is_words and w.mask is None]
-        if not wishes:
-            return None
-        text = max(wishes, key=lambda wish: wish.weight).text
-        return dict([self.settings.told or ("", "")]).get(text) or captions(text)[0]
 
     def gradients(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Add the gradients of one step; returns the picture it saw, and the losses.

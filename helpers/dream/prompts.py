@@ -92,6 +92,23 @@ class Prompt:
         return self.begin <= progress < self.end or (self.end == 1 == progress)
 
 
+def vector_for(wish: Prompt, n: int, guides) -> Tensor:
+    """The vector (D,) of a wish for guide n. Raises ValueError if it does not fit."""
+    many, guide = isinstance(wish.vector, (list, tuple)), guides[n]
+    if many and len(wish.vector) != len(guides):
+        raise ValueError(
+            f'"{wish.text}" has {len(wish.vector)} vectors for {len(guides)} guides: '
+            "give one for each."
+        )
+    vector = wish.vector[n] if many else wish.vector
+    if vector.shape[-1] != guide.model.config.embed:
+        raise ValueError(
+            f'The vector of "{wish.text}" has {vector.shape[-1]} numbers, '
+            f"{guide.name} needs {guide.model.config.embed}."
+        )
+    return vector
+
+
 def spelt(text: str) -> str:
     """A text as the notation has it: in quotation marks where it needs them."""
     odd = SPECIAL & set(text) or any(c.isdigit() for c in text)

@@ -16,6 +16,7 @@ from ..corpus import article
 from ..dalle import drawings, unclip
 from ..dalle.dalle1 import liking
 from ..pictures import to_image
+from ..values import seed_after
 from ..words import is_persian
 from . import drawers, prompts
 from .packed import text_of
@@ -77,7 +78,7 @@ def draw(
     """
     best, most = None, 0.0
     for n, (told, renamed) in enumerate(tellings(text, painter)):
-        lot = unclip.a_seed(seed, n * APART)
+        lot = seed_after(seed, n * APART)
         pictures = painter.draw(told, lot, steps=STEPS)
         likings = liking(pictures, text, guides)
         worth = likings + PLAIN * border(pictures).cpu()

@@ -97,12 +97,15 @@ def test_it_pulls_and_changes_no_other_lot(small):
 
 def test_it_is_told_the_words_that_count_now(small):
     run = tiny.dream(prompt="a cup:0.5 | a fish | a bird:-2", distil=1.0)
-    assert run.told(0.5) == "emoji of a fish"
+    assert tiny.told(run, 0.5) == "emoji of a fish"
     story = tiny.dream(prompt="a cup ^ a fish", steps=4, distil=1.0)
-    assert story.told(0.0) == "emoji of a cup" and story.told(0.9) == "emoji of a fish"
-    assert tiny.dream(prompt="سیب", distil=1.0).told(0) == "سیب"
+    assert (
+        tiny.told(story, 0.0) == "emoji of a cup"
+        and tiny.told(story, 0.9) == "emoji of a fish"
+    )
+    assert tiny.told(tiny.dream(prompt="سیب", distil=1.0), 0) == "سیب"
     vector = [prompts.Prompt("a title", 9.0, vector=torch.ones(16))]
-    assert tiny.dream(vector, distil=1.0).told(0) == "emoji of a red apple"
+    assert tiny.told(tiny.dream(vector, distil=1.0), 0) == "emoji of a red apple"
 
 
 @pytest.mark.parametrize("bad", [-1, "much", None, float("nan"), True, [1]])
@@ -116,7 +119,8 @@ def test_an_older_picture_had_none(tmp_path):
     from helpers.tests.dream.test_record import tampered
 
     def older(table):
-        del table["settings"]["distil"]
+        del table["settings"]["distil"], table["settings"]["told"]
 
     old = tampered(path, tmp_path / "old.png", older)
-    assert files.settings_of(old).distil == 0
+    found = files.settings_of(old)
+    assert found.distil == 0 and found.told == ()

@@ -9,6 +9,7 @@ from helpers.dream import files, sketch
 from helpers.dream.packed import is_packed, unpack
 from helpers.pictures import to_tensor
 from helpers.tests.dream import tiny
+from helpers.values import seed_after
 from helpers.workshop.corpus.names import learnt
 
 
@@ -101,7 +102,7 @@ def test_the_pair_goes_on_until_it_likes_one(monkeypatch, known, likings, rounds
     seeds = [seed for _, _, seed in Maker.asked]
     assert len(seeds) == len(set(seeds)) == rounds and seeds[0] == 7
     # the rounds of the next seed draw others
-    assert not {unclip.a_seed(8, n * sketch.APART) for n in range(4)} & set(seeds)
+    assert not {seed_after(8, n * sketch.APART) for n in range(4)} & set(seeds)
 
 
 @pytest.mark.parametrize("likings, told", [
@@ -134,12 +135,15 @@ def test_what_it_was_told_is_told_again(monkeypatch):
     monkeypatch.setattr(sketch, "draw", lambda *_: shown)
     run = tiny.dream(start="sketch", prompt="a chair ^ a boat", drawer="vqgan")
     assert run.settings.told == ("a chair", "emoji of a cat")
-    assert run.told(0.0) == "emoji of a cat" and run.told(0.9) == "emoji of a boat"
+    assert (
+        tiny.told(run, 0.0) == "emoji of a cat"
+        and tiny.told(run, 0.9) == "emoji of a boat"
+    )
     frame = run.run(progress=False)
     parts = [tiny.guide()], tiny.codes()
-    assert files.go_on(frame, None, 10, *parts).told(0.0) == "emoji of a boat"
-    assert files.go_on(frame, "a dog", 10, *parts).told(0.0) == "emoji of a dog"
-    assert files.go_on(frame, "a chair", 10, *parts).told(0.0) == "emoji of a cat"
+    assert tiny.told(files.go_on(frame, None, 10, *parts), 0.0) == "emoji of a boat"
+    assert tiny.told(files.go_on(frame, "a dog", 10, *parts), 0.0) == "emoji of a dog"
+    assert tiny.told(files.go_on(frame, "a chair", 10, *parts), 0.0) == "emoji of a cat"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -6,7 +6,7 @@ from helpers import clip, vqgan
 from helpers.clip.model import CLIP
 from helpers.clip.model import Config as ClipConfig
 from helpers.clip.tokenizer import Tokenizer
-from helpers.dream import Dream, Settings
+from helpers.dream import Dream, Settings, distil
 
 EYE = ClipConfig(
     embed=16, image_size=16, patch=8, stem="patch", width=16, layers=1, heads=2,
@@ -42,6 +42,11 @@ def settings(**more) -> Settings:
     return Settings(
         **small | {"width": 32, "height": 24, "drawer": "pixel", "distil": 0.0} | more
     )
+
+
+def told(run: Dream, progress: float) -> str | None:
+    """What DALL-E 2 is told at this share of the steps."""
+    return distil.words(run.wishes, progress, run.settings.told)
 
 
 def dream(wishes=(), **more) -> Dream:
